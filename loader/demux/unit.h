@@ -1,0 +1,67 @@
+#pragma once
+// A unit: the packets that are decoded together, and which frames go where. The decoder knows
+// units, never files.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "loader/media/av_handles.h"
+#include "loader/window/window_plan.h"
+#include "shardreel/error.h"
+
+namespace shardreel {
+
+/// What a decoder has to be told, shared by all units of a video.
+struct StreamParameters {
+  AVCodecParametersPtr codec;       ///< with extradata
+  AVRational time_base{};           ///< of packet and frame timestamps
+  std::uint64_t decoder_bytes = 0;  ///< estimate: frames in flight + tables, at the coded size
+  std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise
+  bool mirror = false;
+};
+
+/// One destination of a frame.
+struct SlotRef {
+  std::uint32_t clip = 0;  ///< index into Unit::windows
+  std::uint32_t slot = 0;  ///< 0..T-1
+};
+
+/// A frame that is wanted, and where it goes (a frame may go to many slots).
+struct WantedFrame {
+  std::int64_t frame = 0;  ///< display index in the video
+  std::int64_t pts = 0;    ///< in time_base; meaningless when Unit::by_count
+  std::vector<SlotRef> slots;
+};
+
+/// Gives a unit's packets in decoding order. Not thread-safe.
+class PacketReader {
+ public:
+  virtual ~PacketReader() = default;
+  /// Put the next packet into `packet`; false at the end. Unwanted packets have been left out
+  /// already.
+  virtual Result<bool> next(AVPacket& packet) = 0;
+};
+
+/// Takes part in the pipeline as a value: owns its packets (or, for a `streaming` unit, the means
+/// to read them), so it can wait in a queue or a shuffle tier and be decoded on any thread.
+struct Unit {
+  std::shared_ptr<const StreamParameters> parameters;  // shared: immutable, one per video
+  std::vector<Window> windows;                         ///< the clips it makes, ascending
+  std::vector<WantedFrame> wanted;                     ///< ascending by frame
+  std::vector<std::vector<double>> pts_seconds;        ///< [windows][T]
+  /// Frames are recognised by counting what the decoder shows from `first_frame` on, not by their
+  /// pts (streams whose timestamps are missing or not unique).
+  bool by_count = false;
+  std::int64_t first_frame =
+      0;  ///< display index of the first frame the decoder will show (by_count)
+  std::int64_t min_pts =
+      INT64_MIN;  ///< frames before it are not of this unit (leading pictures of an open GOP)
+
+  std::unique_ptr<PacketReader> packets;
+  std::uint64_t packet_bytes = 0;  ///< held in memory, with per-packet overhead; 0 when streaming
+  bool streaming = false;          ///< packets are read while decoding (a unit too long to hold)
+};
+
+}  // namespace shardreel

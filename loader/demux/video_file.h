@@ -1,0 +1,75 @@
+#pragma once
+// One open video: its facts from a packet scan, and its units one after the other.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "loader/demux/unit.h"
+#include "loader/window/window_plan.h"
+#include "shardreel/byte_source.h"
+#include "shardreel/error.h"
+
+namespace shardreel {
+
+/// What the packet scan found; enough to plan windows and to choose units.
+struct VideoFacts {
+  std::string codec;      ///< FFmpeg's name, "h264"
+  std::string container;  ///< FFmpeg's demuxer name
+  std::uint32_t width = 0,
+                height = 0;      ///< coded, before rotation, after the codec's cropping where known
+  std::int64_t frame_count = 0;  ///< shown frames, edit list applied
+  std::vector<double> pts_seconds;  ///< [frame_count] ascending; empty without timestamps
+  double end_seconds = 0;
+  double average_fps = 0;  ///< 0 when unknown
+  std::uint64_t packets = 0;
+  std::uint64_t keyframes = 0;    ///< usable ones
+  bool by_count = false;          ///< see Unit::by_count
+  bool probed = false;            ///< avformat_find_stream_info had to run
+  std::uint64_t table_bytes = 0;  ///< memory the packet table takes
+};
+
+struct VideoFileOptions {
+  std::string field;  ///< the field's name ("mp4"): a hint for the container, never trusted
+  bool selective =
+      true;  ///< leave out packets that no wanted frame depends on; false only in tests
+  std::uint32_t unit_clips = 32;
+};
+
+/// Takes the bytes of one video; gives its facts, then its units in order. Opens the first video
+/// stream that is not an attached picture; only real media demuxers are allowed, no protocols, no
+/// playlists: nothing outside `source` is ever touched. Not thread-safe; may move between threads.
+class VideoFile {
+ public:
+  /// Open and scan. Errors: kNotMedia, kNoVideoStream, kEncrypted, kUnsupported, kTruncated,
+  /// kDecodeError.
+  static Result<VideoFile> open(std::shared_ptr<const RandomAccess> source,
+                                const VideoFileOptions& options);
+  VideoFile(VideoFile&&) noexcept;
+  VideoFile& operator=(VideoFile&&) noexcept;
+  ~VideoFile();
+
+  [[nodiscard]] const VideoFacts& facts() const noexcept;
+  [[nodiscard]] const std::shared_ptr<const StreamParameters>& parameters() const noexcept;
+
+  /// Decide how `windows` (ascending) are spread over units. Call once, before `next_unit`. A clip
+  /// never straddles units. Returns the number of units.
+  std::size_t plan_units(std::vector<Window> windows);
+
+  /// Bytes that the next unit's packets will take in memory (with overhead); 0 when there is none.
+  [[nodiscard]] std::uint64_t next_unit_bytes() const;
+
+  /// Cut the next unit; nothing when all are cut. With `streaming` the unit reads its packets
+  /// itself while it is decoded (it then shares `source`).
+  Result<std::optional<Unit>> next_unit(bool streaming);
+
+ private:
+  struct State;
+  explicit VideoFile(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace shardreel

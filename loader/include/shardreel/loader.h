@@ -1,0 +1,89 @@
+#pragma once
+// The loader: open it from options, take batches, stop it.
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <shardreel/batch.h>
+#include <shardreel/metrics.h>
+#include <shardreel/options.h>
+
+namespace shardreel {
+
+enum class LogLevel { kInfo, kWarning };
+
+/// Gets one line of text; called from several threads, one at a time.
+using LogCallback = std::function<void(LogLevel, std::string_view)>;
+
+/// Feeds batches of clips from tar shards.
+///
+/// A lane is one device of `devices`; lanes are independent ranks (global rank = rank * lanes +
+/// lane). Different lanes may be taken from by different threads at the same time; one lane by one
+/// thread at a time.
+class Loader {
+ public:
+  /// Plan the memory, start the threads, begin to read. Throws ShardreelError: kInvalidOption with
+  /// every problem of the options, kMemory with the figure that would do.
+  static Loader open(const LoaderOptions& options, LogCallback log = {});
+
+  Loader(Loader&&) noexcept;
+  Loader& operator=(Loader&&) noexcept;
+  ~Loader();  ///< stops
+
+  [[nodiscard]] std::size_t lanes() const noexcept;
+
+  /// Wait for the lane's next batch. Nothing = the epoch is over; the call after that begins the
+  /// next epoch, and after the last epoch (`epochs`) gives nothing again. Throws ShardreelError
+  /// when the run cannot go on; batches made before the failure are delivered first. After `stop`:
+  /// kStopped.
+  std::optional<Batch> next(std::size_t lane = 0);
+
+  /// Make `epoch` the one that the next call of `next` on each lane begins; what was read ahead is
+  /// discarded.
+  void set_epoch(std::uint64_t epoch);
+
+  /// Epoch that `next(lane)` delivers from.
+  [[nodiscard]] std::uint64_t epoch(std::size_t lane = 0) const;
+
+  /// Stop everything; waits wake within a second. Safe from any thread, and more than once.
+  void stop() noexcept;
+
+  [[nodiscard]] Metrics metrics() const;
+
+  /// The options in force, everything that was unset or automatic decided.
+  [[nodiscard]] const LoaderOptions& options() const noexcept;
+
+  /// How rank and world size were decided, for a log: "rank 1 of 4 (RANK and WORLD_SIZE)".
+  [[nodiscard]] const std::string& rank_source() const noexcept;
+
+ private:
+  class Impl;
+  explicit Loader(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The memory plan: what `open` would set aside, before anything runs.
+struct PlanRow {
+  std::string share;  ///< "shuffle", "decode", …
+  std::uint64_t bytes = 0;
+  std::string why;  ///< how the figure comes about
+};
+struct MemoryPlanReport {
+  std::vector<PlanRow> rows;
+  std::uint64_t memory_bytes = 0;    ///< the budget
+  std::uint64_t clip_bytes = 0;      ///< of one clip in the shuffle buffer
+  std::uint64_t batch_bytes = 0;     ///< of one batch
+  std::uint64_t shuffle_clips = 0;   ///< that fit into the shuffle buffer
+  std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes these options can run with
+
+  [[nodiscard]] std::string table() const;
+  [[nodiscard]] std::string to_json() const;
+};
+
+/// Return the plan, or kMemory naming the figure that would do, or kInvalidOption.
+Result<MemoryPlanReport> plan(const LoaderOptions& options);
+
+}  // namespace shardreel

@@ -1,0 +1,61 @@
+#pragma once
+// What happened so far: counts, waits and bytes, as plain numbers.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <shardreel/error.h>
+
+namespace shardreel {
+
+/// Bytes in use under one tag: "encoded", "decode", "clip", "batch", "held", "fields".
+struct TagUse {
+  std::uint64_t now = 0;
+  std::uint64_t peak = 0;
+};
+
+/// A snapshot; all counts are since `Loader::open`.
+/// Conservation: samples = complete + partial + skipped; clips_cut = clips + the sum of
+/// clips_dropped_by_reason
+/// + those still inside.
+struct Metrics {
+  std::uint64_t clips = 0;  ///< delivered
+  std::uint64_t batches = 0;
+  std::uint64_t frames = 0;          ///< delivered: clips * num_frames
+  std::uint64_t frames_decoded = 0;  ///< that left a decoder
+  std::uint64_t samples = 0;
+  std::uint64_t samples_complete = 0;
+  std::uint64_t samples_partial = 0;
+  std::uint64_t samples_skipped = 0;
+  std::uint64_t samples_filtered = 0;  ///< left out by `filter`; not part of `samples`
+  std::uint64_t clips_cut = 0;         ///< that windows were planned for
+  std::uint64_t clips_repeated = 0;    ///< delivered again to fill `batches_per_epoch`
+  std::map<std::string, std::uint64_t> skipped_by_reason;  ///< samples, by `to_string(ErrorCode)`
+  std::map<std::string, std::uint64_t>
+      clips_dropped_by_reason;  ///< drop_last, unequal, stopped, or an ErrorCode's word
+  std::uint64_t shards_opened = 0;
+  std::uint64_t shards_failed = 0;
+  std::uint64_t bytes_read = 0;
+
+  double seconds = 0;                ///< since open
+  double first_batch_seconds = 0;    ///< from open to the first batch; 0 before
+  double consumer_wait_seconds = 0;  ///< that `next` waited, all lanes together
+  double read_wait_seconds = 0;      ///< that the demux step waited for a sample
+  double demux_seconds = 0;          ///< opening, scanning and cutting videos
+  double decode_seconds = 0;         ///< of decode threads at work (decode + transform)
+  double decode_idle_seconds = 0;    ///< of decode threads without a unit
+  double batch_wait_seconds = 0;     ///< that lanes waited for a free batch: the consumer is slower
+
+  std::map<std::string, TagUse> ledger;             ///< by tag
+  std::uint64_t ledger_peak_bytes = 0;              ///< of all tags together, at one moment
+  std::uint64_t pss_bytes = 0, peak_pss_bytes = 0;  ///< what the kernel says (sampled every second)
+  std::uint64_t rss_bytes = 0, peak_rss_bytes = 0;
+  std::uint64_t baseline_pss_bytes = 0;  ///< after open, with nothing in flight
+
+  std::vector<Error> first_failures;  ///< the first 100, in sequence, lane by lane
+  std::string verdict;                ///< one sentence that names the slowest stage
+};
+
+}  // namespace shardreel

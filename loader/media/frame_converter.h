@@ -1,0 +1,40 @@
+#pragma once
+// Turn a decoder's frame into a slot: crop, scale, colour, rotation, flip, within the pixel
+// contract (docs/pixels.md).
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include "loader/media/frame_geometry.h"
+#include "shardreel/error.h"
+#include "shardreel/options.h"
+
+struct AVFrame;
+
+namespace shardreel {
+
+/// Takes frames of any size and pixel format in host memory; writes slots [H, W, C] of uint8
+/// (yuv420: I420, planar). Keeps scaling graphs and scratch rows for the geometries it has seen
+/// last (bounded), nothing of any frame. Not thread-safe: one per decode thread.
+class FrameConverter {
+ public:
+  virtual ~FrameConverter() = default;
+
+  /// Write `frame` into `slot` (exactly `slot_bytes` long). kUnsupported names a pixel format
+  /// nobody can take.
+  virtual Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
+                               std::span<std::byte> slot) = 0;
+
+  /// Bytes of scratch memory held now, for the ledger.
+  [[nodiscard]] virtual std::uint64_t scratch_bytes() const noexcept = 0;
+};
+
+/// Return the converter for these options.
+std::unique_ptr<FrameConverter> make_frame_converter(const TransformOptions& options);
+
+/// An upper bound of `scratch_bytes` for frames of this size, for the memory plan.
+std::uint64_t converter_scratch_bytes(std::uint32_t coded_width, std::uint32_t coded_height,
+                                      const TransformOptions& options);
+
+}  // namespace shardreel

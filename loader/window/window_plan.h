@@ -1,0 +1,42 @@
+#pragma once
+// Which frames make which window: pure arithmetic on a video's frame count and times.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "shardreel/batch.h"
+#include "shardreel/options.h"
+
+namespace shardreel {
+
+/// The frame range of one clip-to-be.
+struct Window {
+  std::uint64_t ordinal = 0;  ///< among all windows the video has, chosen or not
+  std::vector<std::int64_t>
+      frames;  ///< [T] indices in display order; repeats where short_policy made it so
+};
+
+/// What window planning needs to know of a video.
+struct VideoTimes {
+  std::int64_t frame_count = 0;  ///< shown frames
+  /// [frame_count] seconds, ascending; empty when the container has no times (then `fps` takes the
+  /// frames as `fallback_fps` apart).
+  std::span<const double> pts_seconds;
+  double end_seconds = 0;  ///< when the last frame stops being shown
+  double fallback_fps = 25;
+};
+
+/// Return the windows of a video in ascending order of their start, all or the `windows_per_video`
+/// that `choice` picks (random: keyed by seed and the sample's identity, `id.window` ignored).
+/// Empty when the video is too short and `short_policy` is drop. Every index lies in [0,
+/// frame_count).
+///
+/// By frame: window k takes frames k * stride + i * frame_step. By time (`fps`): output instant j
+/// is the first frame's time + j / fps and takes the frame shown then (the last one whose time is
+/// not later); window k takes instants k * stride + i * frame_step, all of which must lie before
+/// `end_seconds`.
+std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& options,
+                                 std::uint64_t seed, const ClipId& id);
+
+}  // namespace shardreel

@@ -1,0 +1,23 @@
+# shardreel_test(NAME SOURCES... [LIBS targets...] [LABELS labels...] [TIMEOUT seconds])
+# One GoogleTest program of the tests of one folder, registered case by case; labels: unit (default), integration, lint.
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+add_library(shardreel_test_pch OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/tests/support/pch.cpp)
+target_link_libraries(shardreel_test_pch PUBLIC GTest::gmock shardreel_compiler)
+target_precompile_headers(shardreel_test_pch PRIVATE <gtest/gtest.h> <gmock/gmock.h>)
+
+function(shardreel_test name)
+  cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  if(NOT arg_LABELS)
+    set(arg_LABELS unit)
+  endif()
+  add_executable(${name} ${arg_SOURCES} ${arg_UNPARSED_ARGUMENTS})
+  target_precompile_headers(${name} REUSE_FROM shardreel_test_pch)
+  target_link_libraries(${name} PRIVATE ${arg_LIBS} shardreel_test_support GTest::gmock_main shardreel_compiler)
+  target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
+endfunction()

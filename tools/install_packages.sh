@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Install the Debian packages that shardreel needs and that are not there yet; quiet when nothing is missing.
+#
+#   tools/install_packages.sh build        what building and running needs
+#   tools/install_packages.sh test         what tests and lint need besides
+#   tools/install_packages.sh full         what `tests/run.sh --full` needs besides (clang's runtimes)
+set -euo pipefail
+
+build=(
+  build-essential cmake ninja-build pkg-config ccache git ca-certificates
+  libarchive-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libzimg-dev
+  libboost1.81-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev zlib1g-dev
+  ffmpeg
+)
+test=(libgtest-dev libgmock-dev libbenchmark-dev python3 clang-format-14 bzip2 xz-utils zstd)
+full=(clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14)
+
+case "${1:-}" in
+  build) wanted=("${build[@]}") ;;
+  test) wanted=("${build[@]}" "${test[@]}") ;;
+  full) wanted=("${build[@]}" "${test[@]}" "${full[@]}") ;;
+  *) echo "usage: $0 build|test|full" >&2; exit 2 ;;
+esac
+
+missing=()
+for package in "${wanted[@]}"; do
+  state=$(dpkg-query -W -f='${Status}' "$package" 2>/dev/null || true)
+  [ "$state" = "install ok installed" ] || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+  echo "These Debian packages are missing; install them as root and run this again:" >&2
+  echo "  apt-get install --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+echo "Installing from Debian: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
