@@ -3,8 +3,8 @@
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
-add_library(shardreel_test_pch OBJECT ${CMAKE_CURRENT_SOURCE_DIR}/tests/support/pch.cpp)
-target_link_libraries(shardreel_test_pch PUBLIC GTest::gmock shardreel_compiler)
+add_executable(shardreel_test_pch ${CMAKE_CURRENT_SOURCE_DIR}/tests/support/pch.cpp)  # a program, so that the flags are those of the tests
+target_link_libraries(shardreel_test_pch PRIVATE GTest::gmock shardreel_compiler)
 target_precompile_headers(shardreel_test_pch PRIVATE <gtest/gtest.h> <gmock/gmock.h>)
 
 function(shardreel_test name)

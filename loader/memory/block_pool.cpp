@@ -1,0 +1,150 @@
+#include "loader/memory/block_pool.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <new>
+#include <stop_token>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "loader/base/mutex.h"
+
+namespace shardreel {
+namespace {
+
+constexpr std::size_t kPageBytes = 4096;
+// Fresh blocks kept faulted in ahead of need, in bytes: enough to hide the page faults of a few
+// clips, too little to matter in the plan.
+constexpr std::size_t kAheadBytes = std::size_t{8} << 20;
+
+/// Make the pages of a range resident and writable.
+void fault_in(std::byte* data, std::size_t bytes) noexcept {
+#ifdef MADV_POPULATE_WRITE
+  if (madvise(data, bytes, MADV_POPULATE_WRITE) == 0) return;
+#endif
+  for (std::size_t at = 0; at < bytes; at += kPageBytes) {
+    *reinterpret_cast<volatile std::byte*>(data + at) = std::byte{0};
+  }
+}
+
+}  // namespace
+
+struct BlockPool::State {
+  std::size_t block_bytes = 0;
+  std::size_t count = 0;
+  std::byte* base = nullptr;
+
+  mutable Mutex mutex;
+  Condition changed;
+  std::vector<std::byte*> free SHARDREEL_GUARDED_BY(mutex);  // resident, the last freed at the back
+  std::size_t faulted SHARDREEL_GUARDED_BY(mutex) = 0;       // blocks [0, faulted) are resident
+  std::size_t fresh SHARDREEL_GUARDED_BY(mutex) = 0;         // blocks [0, fresh) were taken once
+  std::size_t out SHARDREEL_GUARDED_BY(mutex) = 0;
+
+  std::jthread worker;  // last: it uses all of the above
+
+  /// Keep some blocks faulted in ahead of the first use, until all are.
+  void run(const std::stop_token& stop) {
+    const std::size_t ahead = std::max<std::size_t>(1, kAheadBytes / block_bytes);
+    for (;;) {
+      std::size_t next = 0;
+      {
+        const MutexLock lock(mutex);
+        while (faulted >= count || faulted >= fresh + ahead) {
+          if (faulted >= count || !changed.wait(mutex, stop)) return;
+        }
+        if (stop.stop_requested()) return;
+        next = faulted;
+      }
+      fault_in(base + next * block_bytes, block_bytes);
+      const MutexLock lock(mutex);
+      faulted = std::max(faulted, next + 1);
+    }
+  }
+};
+
+Block::Block(Block&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+Block& Block::operator=(Block&& other) noexcept {
+  if (this != &other) {
+    if (data_ != nullptr) pool_->give_back(data_);
+    pool_ = std::exchange(other.pool_, nullptr);
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
+  return *this;
+}
+
+Block::~Block() {
+  if (data_ != nullptr) pool_->give_back(data_);
+}
+
+BlockPool::BlockPool(std::size_t block_bytes, std::size_t count)
+    : state_(std::make_unique<State>()) {
+  state_->block_bytes = block_bytes_for(block_bytes);
+  state_->count = count;
+  if (count == 0) return;
+  void* base = mmap(nullptr, state_->block_bytes * count, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (base == MAP_FAILED) throw std::bad_alloc();
+  state_->base = static_cast<std::byte*>(base);
+  state_->worker =
+      std::jthread([state = state_.get()](const std::stop_token& stop) { state->run(stop); });
+}
+
+BlockPool::~BlockPool() {
+  if (state_->base == nullptr) return;
+  state_->worker.request_stop();
+  state_->worker.join();
+  munmap(state_->base, state_->block_bytes * state_->count);
+}
+
+std::uint64_t BlockPool::block_bytes_for(std::uint64_t payload) {
+  return std::max<std::uint64_t>(1, (payload + kPageBytes - 1) / kPageBytes) * kPageBytes;
+}
+
+Block BlockPool::take() {
+  std::byte* data = nullptr;
+  {
+    const MutexLock lock(state_->mutex);
+    if (!state_->free.empty()) {
+      data = state_->free.back();
+      state_->free.pop_back();
+    } else if (state_->fresh < state_->count) {
+      // When the worker is behind, the taker's own writes fault the block in.
+      data = state_->base + state_->fresh * state_->block_bytes;
+      ++state_->fresh;
+      state_->faulted = std::max(state_->faulted, state_->fresh);
+    } else {
+      return {};
+    }
+    ++state_->out;
+  }
+  state_->changed.notify_all();
+  return Block(this, data, state_->block_bytes);
+}
+
+void BlockPool::give_back(std::byte* data) noexcept {
+  const MutexLock lock(state_->mutex);
+  state_->free.push_back(data);
+  --state_->out;
+}
+
+std::size_t BlockPool::count() const noexcept { return state_->count; }
+
+std::size_t BlockPool::in_use() const {
+  const MutexLock lock(state_->mutex);
+  return state_->out;
+}
+
+std::uint64_t BlockPool::resident_bytes() const {
+  const MutexLock lock(state_->mutex);
+  return state_->faulted * state_->block_bytes;
+}
+
+}  // namespace shardreel

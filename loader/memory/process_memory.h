@@ -1,0 +1,23 @@
+#pragma once
+// What the kernel says of this process and its limits.
+
+#include <cstdint>
+#include <optional>
+
+namespace shardreel {
+
+struct ProcessMemory {
+  std::uint64_t pss_bytes = 0;  ///< resident, shared pages divided by their users
+  std::uint64_t rss_bytes = 0;
+};
+
+/// Read /proc/self/smaps_rollup (about a millisecond); zeros where it is not there.
+ProcessMemory process_memory();
+
+/// The tightest memory limit of the cgroups this process is in; nothing when unlimited.
+std::optional<std::uint64_t> cgroup_memory_limit();
+
+/// Cores this process may use: the smaller of its affinity mask and its cgroup's CPU quota, >= 1.
+std::uint32_t usable_cores();
+
+}  // namespace shardreel

@@ -1,0 +1,91 @@
+#include "loader/memory/block_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "loader/memory/process_memory.h"
+#include "tests/support/scratch.h"
+
+namespace shardreel {
+namespace {
+
+TEST(BlockPool, GivesAllBlocksApartAndThenNone) {
+  BlockPool pool(5000, 10);
+  std::vector<Block> blocks;
+  std::set<const std::byte*> starts;
+  for (int i = 0; i < 10; ++i) {
+    blocks.push_back(pool.take());
+    ASSERT_TRUE(blocks.back());
+    EXPECT_GE(blocks.back().bytes().size(), 5000U);
+    std::memset(blocks.back().bytes().data(), i, blocks.back().bytes().size());
+    starts.insert(blocks.back().bytes().data());
+  }
+  EXPECT_EQ(starts.size(), 10U);
+  EXPECT_FALSE(pool.take());
+  for (int i = 0; i < 10; ++i) {
+    for (const std::byte b : blocks[static_cast<std::size_t>(i)].bytes()) {
+      ASSERT_EQ(b, static_cast<std::byte>(i));
+    }
+  }
+  blocks.pop_back();
+  EXPECT_TRUE(pool.take());
+}
+
+TEST(BlockPool, TheBlockFreedLastIsReusedFirst) {
+  BlockPool pool(4096, 100);
+  Block first = pool.take();
+  const std::byte* where = first.bytes().data();
+  first = Block();
+  EXPECT_EQ(pool.in_use(), 0U);
+  EXPECT_EQ(pool.take().bytes().data(), where);
+}
+
+TEST(BlockPool, AnEmptyPoolGivesNothing) {
+  BlockPool pool(4096, 0);
+  EXPECT_FALSE(pool.take());
+}
+
+TEST(BlockPool, ResidentMemoryFollowsUseNotCapacity) {
+  if (testing::sanitized()) GTEST_SKIP() << "kernel memory is not ours to judge under a sanitizer";
+  const std::uint64_t before = process_memory().pss_bytes;
+  BlockPool pool(1 << 20, 4096);  // 4 GiB of addresses
+  std::vector<Block> blocks;
+  for (int i = 0; i < 64; ++i) {
+    blocks.push_back(pool.take());
+    std::memset(blocks.back().bytes().data(), 1, blocks.back().bytes().size());
+  }
+  const std::uint64_t grown = process_memory().pss_bytes - before;
+  EXPECT_GE(grown, std::uint64_t{60} << 20);
+  EXPECT_LE(grown, std::uint64_t{84} << 20);  // 64 MiB in use, 8 ahead, and the tables
+}
+
+TEST(BlockPool, ThreadsShareIt) {
+  BlockPool pool(4096, 64);
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&pool, t] {
+      std::mt19937 random(static_cast<unsigned>(t));
+      std::vector<Block> mine;
+      for (int i = 0; i < 5000; ++i) {
+        if (mine.size() < 16 && random() % 2 == 0) {
+          mine.push_back(pool.take());
+          ASSERT_TRUE(mine.back());
+          std::memset(mine.back().bytes().data(), t, 64);
+        } else if (!mine.empty()) {
+          ASSERT_EQ(mine.back().bytes()[63], static_cast<std::byte>(t));
+          mine.pop_back();
+        }
+      }
+    });
+  }
+  threads.clear();
+  EXPECT_EQ(pool.in_use(), 0U);
+}
+
+}  // namespace
+}  // namespace shardreel
