@@ -127,7 +127,12 @@ OptionRow truth(About about, Access access) {
       [access](LoaderOptions& o, const Json& value) { return take_bool(value, access(o)); });
 }
 
-/// One of `words`; `values` is made of them.
+std::string lower_case(std::string text) {
+  for (char& c : text) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return text;
+}
+
+/// One of `words`, in any case; `values` is made of them.
 template <typename Access>
 OptionRow choice(About about, Words words, Access access) {
   about.values = fmt::format("{}", fmt::join(words, ", "));
@@ -138,7 +143,11 @@ OptionRow choice(About about, Words words, Access access) {
         return Json(words.at(static_cast<std::size_t>(access(o))));
       },
       [access, words](LoaderOptions& o, const Json& value) {
-        const auto found = std::find(words.begin(), words.end(), value);
+        if (!value.is_string()) return false;
+        const std::string wanted = lower_case(value.get<std::string>());
+        const auto found = std::find_if(words.begin(), words.end(), [&](const std::string& word) {
+          return lower_case(word) == wanted;
+        });
         if (found == words.end()) return false;
         access(o) =
             static_cast<std::remove_reference_t<decltype(access(o))>>(found - words.begin());
@@ -392,7 +401,7 @@ void add_transform_rows(std::vector<OptionRow>& rows) {
   rows.push_back(numbers({"std", "numbers other than 0: one, or one a channel; with a float dtype",
                           "P", "Divides after the mean is subtracted; empty = 1."},
                          SHARDREEL_MEMBER(transform.std)));
-  rows.push_back(choice({"layout", {}, "P", "Order of a clip's axes."}, {"thwc", "tchw", "cthw"},
+  rows.push_back(choice({"layout", {}, "P", "Order of a clip's axes."}, {"THWC", "TCHW", "CTHW"},
                         SHARDREEL_MEMBER(transform.layout)));
 }
 

@@ -128,7 +128,7 @@ void check_transform(Problems& problems, const TransformOptions& transform) {
                                      transform.width, transform.height));
     if (transform.dtype != DType::kUint8) problems.push_back("color = yuv420 needs dtype = uint8");
     if (transform.layout != Layout::kThwc)
-      problems.push_back("color = yuv420 needs layout = thwc: its planes lie one below the other");
+      problems.push_back("color = yuv420 needs layout = THWC: its planes lie one below the other");
   }
 }
 
@@ -140,7 +140,7 @@ void check_ranks(Problems& problems, const LoaderOptions& options) {
                                    batch.rank ? "world_size" : "rank"));
   }
   if (batch.world_size) need_range(problems, "world_size", *batch.world_size, 1, kMaxCount);
-  if (batch.rank && batch.world_size && *batch.rank >= *batch.world_size)
+  if (batch.rank && batch.world_size.value_or(0) > 0 && *batch.rank >= *batch.world_size)
     problems.push_back(
         fmt::format("rank is below world_size, not {} of {}", *batch.rank, *batch.world_size));
 
