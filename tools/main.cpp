@@ -1,1 +1,102 @@
-int main() { return 2; }
+// The program `shardreel`: reads the command line and calls one subcommand.
+#include <archive.h>
+#include <fmt/format.h>
+extern "C" {
+#include <libavcodec/version.h>
+#include <libavformat/version.h>
+#include <libavutil/avutil.h>
+}
+#include <zimg.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/version.hpp>
+#include <cstdio>
+#include <exception>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "tools/commands/feed.h"
+#include "tools/commands/plan.h"
+
+namespace {
+
+using shardreel::tools::FeedCommand;
+using shardreel::tools::PlanCommand;
+
+std::string zimg_version() {
+  unsigned major = 0, minor = 0, micro = 0;
+  zimg_get_version_info(&major, &minor, &micro);
+  return fmt::format("{}.{}.{}", major, minor, micro);
+}
+
+/// The versions that run (Boost is only headers: the one built with).
+nlohmann::ordered_json versions() {
+  std::string boost = BOOST_LIB_VERSION;
+  std::replace(boost.begin(), boost.end(), '_', '.');
+  return {{"shardreel", SHARDREEL_VERSION},
+          {"ffmpeg", av_version_info()},
+          {"libarchive", std::string(archive_version_string())},
+          {"zimg", zimg_version()},
+          {"boost", boost}};
+}
+
+int print_versions(bool json) {
+  const auto all = versions();
+  if (json) {
+    fmt::print("{}\n", all.dump());
+  } else {
+    for (const auto& [name, version] : all.items())
+      fmt::print("{} {}\n", name, version.get<std::string>());
+  }
+  return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Streaming video loader for WebDataset tar shards.", "shardreel");
+  app.footer("Exit status: 0 good, 1 the data or the run failed, 2 usage.");
+  bool version = false, version_json = false;
+  app.add_flag("--version", version, "Print the versions of the program and its libraries");
+  app.add_flag("--json", version_json, "With --version: as one JSON object");
+  app.require_subcommand(0, 1);
+
+  FeedCommand feed;
+  CLI::App* feed_app = app.add_subcommand("feed", "Run the loader as a training job would");
+  feed_app->footer(
+      "After SIGINT or SIGTERM the summary is printed and the exit status is 130 or 143.");
+  add_option_flags(*feed_app, feed.flags);
+  feed_app->add_option("--max-batches", feed.max_batches, "End each lane after so many batches")
+      ->check(CLI::PositiveNumber);
+  feed_app->add_option("--clips-out", feed.clips_out, "Write one JSON line for each clip delivered")
+      ->type_name("FILE.jsonl");
+  feed_app->add_flag("--json", feed.json, "Print one JSON object on standard output");
+
+  PlanCommand plan;
+  CLI::App* plan_app =
+      app.add_subcommand("plan", "Print the memory plan of these options; nothing is read");
+  add_option_flags(*plan_app, plan.flags);
+  plan_app->add_flag("--json", plan.json, "Print one JSON object on standard output");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // 0 for --help; every other status of the parser is a matter of usage.
+    return app.exit(error) == 0 ? shardreel::tools::kExitGood : shardreel::tools::kExitUsage;
+  }
+  if (version) return print_versions(version_json);
+  if (feed_app->parsed()) return run_feed(feed);
+  if (plan_app->parsed()) return run_plan(plan);
+  fmt::print(stderr, "{}", app.help());
+  return shardreel::tools::kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "shardreel: {}\n", error.what());
+    return shardreel::tools::kExitFailed;
+  }
+}

@@ -3,9 +3,10 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <utility>
+
+#include "loader/pipeline/options_table.h"
 
 namespace shardreel {
 namespace {
@@ -39,9 +40,8 @@ Result<FilterRule> parse_filter(std::string_view condition) {
   FilterRule rule;
   for (const auto& [word, kind] : kBounds) {
     if (name != word) continue;
-    const char* last = value.data() + value.size();
-    const auto [end, status] = std::from_chars(value.data(), last, rule.number);
-    if (status != std::errc{} || end != last || !std::isfinite(rule.number) || rule.number < 0)
+    rule.number = parse_number(value).value_or(-1);
+    if (!std::isfinite(rule.number) || rule.number < 0)
       return refuse(condition, fmt::format("{} takes a number of at least 0", word));
     rule.kind = kind;
     return rule;

@@ -44,4 +44,7 @@ struct OptionRow {
 /// form.
 [[nodiscard]] std::optional<nlohmann::json> json_from_text(TextForm form, std::string_view text);
 
+/// Parse a whole text as a number; nothing when it is none.
+[[nodiscard]] std::optional<double> parse_number(std::string_view text);
+
 }  // namespace shardreel

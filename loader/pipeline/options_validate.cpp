@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "loader/pipeline/options_filter.h"
+#include "loader/pipeline/options_table.h"
 #include "shardreel/options.h"
 #include "shardreel/units.h"
 
@@ -176,11 +177,7 @@ void check_batches(Problems& problems, const BatchOptions& batch) {
 
 std::optional<double> percentage(std::string_view text) {
   if (!text.ends_with('%')) return std::nullopt;
-  double percent = 0;
-  const char* last = text.data() + text.size() - 1;
-  const auto [end, status] = std::from_chars(text.data(), last, percent);
-  if (status != std::errc{} || end != last) return std::nullopt;
-  return percent;
+  return parse_number(text.substr(0, text.size() - 1));
 }
 
 void check_memory(Problems& problems, const ResourceOptions& resource) {

@@ -1,0 +1,34 @@
+#pragma once
+// The summary of a `feed` run, for people and for programs.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "shardreel/loader.h"
+#include "tools/commands/clip_record.h"
+
+namespace shardreel::tools {
+
+/// What one lane's consumer saw.
+struct LaneOutcome {
+  Digest order{}, pixels{};
+  std::uint64_t clips = 0, batches = 0;
+};
+
+struct FeedOutcome {
+  std::vector<LaneOutcome> lanes;
+  std::optional<Error> failure;  ///< why the run ended early
+  int signal = 0;                ///< that ended it early, or 0
+  std::string rank_source;
+};
+
+/// One JSON object in one line. `error` is there only when the run failed.
+[[nodiscard]] std::string report_json(const Metrics& metrics, const LoaderOptions& resolved,
+                                      const FeedOutcome& outcome);
+
+/// Some lines of text.
+[[nodiscard]] std::string report_text(const Metrics& metrics, const FeedOutcome& outcome);
+
+}  // namespace shardreel::tools

@@ -1,0 +1,23 @@
+#include "tools/commands/plan.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "shardreel/loader.h"
+#include "tools/commands/feed.h"
+
+namespace shardreel::tools {
+
+int run_plan(const PlanCommand& command) {
+  const auto options = read_options(command.flags);
+  const auto report = options ? plan(*options) : Result<MemoryPlanReport>(options.error());
+  if (!report) {
+    fmt::print(stderr, "shardreel plan: {}\n", report.error().describe());
+    return kExitUsage;
+  }
+  fmt::print("{}\n", command.json ? report->to_json() : report->table());
+  return std::fflush(stdout) == 0 ? kExitGood : kExitFailed;
+}
+
+}  // namespace shardreel::tools

@@ -1,0 +1,16 @@
+#pragma once
+// `shardreel plan`: the memory plan, before anything runs.
+
+#include "tools/commands/option_flags.h"
+
+namespace shardreel::tools {
+
+struct PlanCommand {
+  OptionFlags flags;
+  bool json = false;
+};
+
+/// Print the plan as a table, or as JSON. Return 0, or 2 when the options cannot be met.
+int run_plan(const PlanCommand& command);
+
+}  // namespace shardreel::tools
