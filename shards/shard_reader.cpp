@@ -1,0 +1,293 @@
+#include "shardreel/shard_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <deque>
+#include <limits>
+#include <optional>
+#include <unordered_set>
+#include <utility>
+
+#include "shards/file_access.h"
+#include "shards/sample_grouper.h"
+#include "shards/tar_entry_reader.h"
+
+namespace shardreel {
+namespace {
+
+/// The sample that is being put together.
+struct Group {
+  Sample sample;
+  std::unordered_set<std::string> names;
+  bool failed = false;   ///< reported already; its further members are passed over
+  bool dropped = false;  ///< by a non-empty `__bad__`: not delivered and no failure
+};
+
+/// A member that belongs to a sample, waiting to be read.
+struct Member {
+  TarEntry entry;
+  std::string key;
+  std::string field;
+};
+
+}  // namespace
+
+struct ShardReader::State {
+  State(std::unique_ptr<ByteStream> stream, std::string shard_url, ShardReaderOptions given)
+      : tar(std::move(stream), given.integrity),
+        shard(std::move(shard_url)),
+        options(std::move(given)) {
+    if (options.allocator == nullptr) options.allocator = &heap_allocator();
+  }
+
+  TarEntryReader tar;
+  std::string shard;
+  ShardReaderOptions options;
+  std::deque<ReadStep> ready;  ///< at most a sample and the failure behind it
+  std::optional<Member> member;
+  std::optional<Group> group;
+  std::uint64_t next_ordinal = 0;
+  bool ended = false;
+
+  [[nodiscard]] bool strict() const { return options.integrity == Integrity::kStrict; }
+
+  /// Go to the next member that belongs to a sample, or end the shard.
+  void advance() {
+    while (true) {
+      auto entry = tar.next();
+      if (!entry) return break_off(std::move(entry.error()), tar.silent_in_reference());
+      if (!*entry) return end_archive();
+      if (!(*entry)->regular || is_metadata_name((*entry)->name)) continue;
+      const auto split = split_member_name((*entry)->name);
+      if (!split) continue;
+      member = Member{**entry, std::string(split->key), lower_field(split->field)};
+      return;
+    }
+  }
+
+  /// The current sample is complete: nothing of its key follows.
+  void close_group() {
+    if (!group) return;
+    if (!group->failed && !group->dropped) {
+      group->sample.ordinal = next_ordinal++;
+      ready.emplace_back(std::move(group->sample));
+    }
+    group.reset();
+  }
+
+  void open_group() {
+    group.emplace();
+    group->sample.key = member->key;
+    group->sample.shard = shard;
+    group->sample.offset = member->entry.offset;
+  }
+
+  /// The current sample has failed, the shard goes on.
+  void fail_group(Error error) {
+    error.at(shard, member->key, member->entry.offset);
+    ready.emplace_back(FailedSample{std::move(error), next_ordinal++, false});
+    group->failed = true;
+    group->sample.fields.clear();
+  }
+
+  void end_with(Error error, std::string_view key) {
+    error.at(shard, key);
+    ready.emplace_back(FailedSample{std::move(error), next_ordinal++, true});
+    group.reset();
+    member.reset();
+    ended = true;
+  }
+
+  /// The rest of the shard cannot be read. Strict: what was being put together may lack members,
+  /// so it fails. Compat: it is delivered as it is; an error that the reference raises follows.
+  void break_off(Error error, bool silent) {
+    if (strict()) {
+      const std::string key = group && !group->failed && !group->dropped ? group->sample.key : "";
+      return end_with(std::move(error), key);
+    }
+    const std::string key = member ? member->key : "";
+    if (group && member && group->names.empty()) group.reset();  // only the lost member
+    close_group();
+    if (!silent) return end_with(std::move(error), key);
+    member.reset();
+    ended = true;
+  }
+
+  void end_archive() {
+    ended = true;
+    if (!strict()) return close_group();
+    if (auto marked = tar.check_end_marker(); !marked) {
+      return break_off(std::move(marked.error()), false);
+    }
+    auto rest = tar.check_nothing_behind();
+    if (!rest && tar.stream_damaged()) return break_off(std::move(rest.error()), false);
+    close_group();
+    if (!rest) end_with(std::move(rest.error()), {});
+  }
+
+  /// Take the waiting member into the current sample. Returns false when memory was refused.
+  bool take_member(std::uint64_t& refused) {
+    const TarEntry& entry = member->entry;
+    const bool taken_name =
+        is_reserved_field(member->field) || group->names.contains(member->field);
+    if (group->failed || group->dropped) {
+      // passed over
+    } else if (taken_name) {
+      if (strict()) {
+        const bool reserved = is_reserved_field(member->field);
+        fail_group(
+            Error{ErrorCode::kDuplicateField,
+                  fmt::format("member '{}': the field name '{}' is {}", entry.name, member->field,
+                              reserved ? "reserved" : "there twice in this sample"),
+                  {},
+                  {},
+                  {}});
+      }
+      // The reference's handler keeps the first value and goes on.
+    } else if (member->field == "__bad__" && entry.size > 0) {
+      group->dropped = true;
+      group->sample.fields.clear();
+    } else if (auto problem = refuse_size(); problem) {
+      fail_group(std::move(*problem));
+    } else if (auto claim = tar.check_claim(); !claim) {
+      break_off(std::move(claim.error()), false);
+    } else if (!read_member(refused)) {
+      return false;
+    }
+    member.reset();
+    return true;
+  }
+
+  std::optional<Error> refuse_size() const {
+    const std::uint64_t size = member->entry.size;
+    if (size > options.max_member_bytes) {
+      return Error{ErrorCode::kTooLarge,
+                   fmt::format("field {} claims {} bytes; expected at most {} (max_member_bytes)",
+                               member->field, size, options.max_member_bytes),
+                   {},
+                   {},
+                   {}};
+    }
+    if (!is_large() || options.large_fields.empty()) return std::nullopt;
+    const auto& allowed = options.large_fields;
+    if (std::find(allowed.begin(), allowed.end(), member->field) != allowed.end()) {
+      return std::nullopt;
+    }
+    return Error{ErrorCode::kMemory,
+                 fmt::format("field {} of {} bytes travels in memory; expected at most {} "
+                             "(member_inline_bytes)",
+                             member->field, size, options.member_inline_bytes),
+                 {},
+                 {},
+                 {}};
+  }
+
+  [[nodiscard]] bool is_large() const {
+    return member->entry.size > options.member_inline_bytes ||
+           member->entry.size > std::numeric_limits<std::size_t>::max();
+  }
+
+  bool read_member(std::uint64_t& refused) {
+    Field field{member->field, member->entry.offset, member->entry.size, nullptr, false};
+    if (!is_large()) {
+      OwnedBytes bytes;
+      if (field.size > 0) {
+        auto given = options.allocator->try_allocate(static_cast<std::size_t>(field.size));
+        if (!given) {
+          refused = field.size;
+          return false;
+        }
+        bytes = std::move(*given);
+        field.in_memory = true;
+      }
+      if (auto read = read_into(bytes.span()); !read) {
+        break_off(std::move(read.error()), false);
+        return true;
+      }
+      // Shared: a consumer may keep one field's content longer than its sample.
+      field.content = memory_source(std::make_shared<const OwnedBytes>(std::move(bytes)));
+    } else if (auto range = tar.file_range()) {
+      field.content = std::move(range);
+    } else if (!spool(field)) {
+      return true;
+    }
+    group->names.insert(field.name);
+    group->sample.fields.push_back(std::move(field));
+    return true;
+  }
+
+  Result<void> read_into(std::span<std::byte> into) {
+    std::size_t reached = 0;  // pieces come in order; what lies between them is a hole
+    const auto zero_until = [&](std::size_t end) {
+      if (end > reached) std::memset(into.data() + reached, 0, end - reached);
+    };
+    auto read = tar.read([&](std::uint64_t at, std::span<const std::byte> piece) -> Result<void> {
+      const auto offset = static_cast<std::size_t>(at);
+      zero_until(offset);
+      std::memcpy(into.data() + offset, piece.data(), piece.size());
+      reached = std::max(reached, offset + piece.size());
+      return {};
+    });
+    zero_until(into.size());
+    return read;
+  }
+
+  /// Copy a large member of a stream to a file of its own; false when that failed.
+  bool spool(Field& field) {
+    auto file = SpoolFile::create(options.spool_dir, field.size);
+    if (!file) {
+      fail_group(std::move(file.error()));
+      return false;
+    }
+    bool disk_failed = false;
+    auto read = tar.read([&](std::uint64_t at, std::span<const std::byte> piece) {
+      auto written = file->write(at, piece);
+      disk_failed = !written.has_value();
+      return written;
+    });
+    if (!read && disk_failed) {
+      fail_group(std::move(read.error()));
+    } else if (!read) {
+      break_off(std::move(read.error()), false);
+    } else {
+      field.content = std::move(*file).finish();
+    }
+    return read.has_value();
+  }
+
+  ReadStep step() {
+    while (true) {
+      if (!ready.empty()) {
+        ReadStep given = std::move(ready.front());
+        ready.pop_front();
+        return given;
+      }
+      if (ended) return ShardEnd{};
+      if (!member) {
+        advance();
+        continue;
+      }
+      if (!group || group->sample.key != member->key) {
+        close_group();
+        open_group();
+        if (!ready.empty()) continue;
+      }
+      std::uint64_t refused = 0;
+      if (!take_member(refused)) return NeedsMemory{refused};
+    }
+  }
+};
+
+ShardReader::ShardReader(std::unique_ptr<ByteStream> stream, std::string shard,
+                         ShardReaderOptions options)
+    : state_(std::make_unique<State>(std::move(stream), std::move(shard), std::move(options))) {}
+ShardReader::ShardReader(ShardReader&&) noexcept = default;
+ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
+ShardReader::~ShardReader() = default;
+
+ReadStep ShardReader::step() { return state_->step(); }
+std::uint64_t ShardReader::position() const noexcept { return state_->tar.position(); }
+
+}  // namespace shardreel

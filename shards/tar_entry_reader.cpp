@@ -1,0 +1,265 @@
+#include "shards/tar_entry_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "shards/archive_handles.h"
+#include "shards/archive_input.h"
+#include "shards/decompress.h"
+
+namespace shardreel {
+namespace {
+
+using TarBlock = std::array<unsigned char, ArchiveInput::kTarBlock>;
+
+bool is_zero(const TarBlock& block) {
+  return std::all_of(block.begin(), block.end(), [](unsigned char c) { return c == 0; });
+}
+
+/// Whether the block is a header: its checksum field, octal, is the sum of its bytes with the field
+/// itself taken as spaces. (Old writers summed signed bytes; libarchive has accepted those
+/// already.)
+bool is_header(const TarBlock& block) {
+  constexpr std::size_t kField = 148, kFieldEnd = 156;
+  std::int64_t expected = 0;
+  std::size_t i = kField;
+  while (i < kFieldEnd && block[i] == ' ') ++i;
+  for (; i < kFieldEnd && block[i] >= '0' && block[i] <= '7'; ++i) {
+    expected = expected * 8 + (block[i] - '0');
+  }
+  std::int64_t as_unsigned = 0, as_signed = 0;
+  for (i = 0; i < block.size(); ++i) {
+    const unsigned char c = i >= kField && i < kFieldEnd ? ' ' : block[i];
+    as_unsigned += c;
+    as_signed += static_cast<signed char>(c);
+  }
+  return expected == as_unsigned || expected == as_signed;
+}
+
+/// The warnings of libarchive that lose nothing we use: names that are no text in the plain locale
+/// (see Note [Names are bytes]) and unreadable access lists.
+bool is_harmless(archive* handle) {
+  const char* text = archive_error_string(handle);
+  if (text == nullptr) return true;
+  const std::string_view words(text);
+  return words.find("can't be converted") != std::string_view::npos ||
+         words.starts_with("Parse error");
+}
+
+}  // namespace
+
+struct TarEntryReader::State {
+  explicit State(std::unique_ptr<ByteStream> stream) : input(std::move(stream)) {}
+  ArchiveInput input;
+  ArchiveReadHandle handle;  ///< uses `input`, so it goes first
+  archive_entry* header = nullptr;
+  TarEntry entry;
+  std::uint64_t end = 0;  ///< what libarchive had consumed at the end of the archive
+};
+
+TarEntryReader::TarEntryReader(std::unique_ptr<ByteStream> stream, Integrity integrity)
+    : stream_(std::move(stream)), integrity_(integrity) {}
+TarEntryReader::~TarEntryReader() = default;
+
+Result<void> TarEntryReader::open() {
+  auto plain = decompressed(std::move(stream_), integrity_);
+  if (!plain) return std::move(plain.error());
+  state_ = std::make_unique<State>(std::move(*plain));
+  state_->handle.reset(archive_read_new());
+  archive* handle = state_->handle.get();
+  if (handle == nullptr || archive_read_support_format_tar(handle) != ARCHIVE_OK) {
+    return Error{ErrorCode::kMemory, "making a libarchive handle failed", {}, {}, {}};
+  }
+  const int status = archive_read_open2(handle, &state_->input, nullptr, &ArchiveInput::give_block,
+                                        &ArchiveInput::skip_bytes, nullptr);
+  if (status != ARCHIVE_OK) return failure(status, 0, "a tar archive");
+  return {};
+}
+
+Error TarEntryReader::failure(int status, std::uint64_t offset, const char* expected) {
+  const ArchiveInput& input = state_->input;
+  if (input.error()) return Error(*input.error()).at({}, {}, input.offset());
+  const char* given = archive_error_string(state_->handle.get());
+  const std::string_view text = given != nullptr ? given : "no reason given";
+  if (text.find("runcated") != std::string_view::npos) {
+    return Error{
+        ErrorCode::kTruncated,
+        fmt::format("the archive is cut at byte {}; expected {}", input.offset(), expected),
+        {},
+        {},
+        offset};
+  }
+  if (status == ARCHIVE_RETRY) {
+    return Error{ErrorCode::kCorruptArchive,
+                 fmt::format("the header's checksum is wrong; expected {}", expected),
+                 {},
+                 {},
+                 offset};
+  }
+  return Error{
+      ErrorCode::kCorruptArchive, fmt::format("{}; expected {}", text, expected), {}, {}, offset};
+}
+
+Result<std::optional<TarEntry>> TarEntryReader::next() {
+  constexpr const char* kExpected = "a member's header or two zero blocks";
+  const PlainLocale plain_locale;
+  if (state_ == nullptr) {
+    if (auto opened = open(); !opened) return std::move(opened.error());
+  }
+  archive* handle = state_->handle.get();
+  const int status = archive_read_next_header(handle, &state_->header);
+  const auto offset = static_cast<std::uint64_t>(archive_read_header_position(handle));
+  const auto consumed = static_cast<std::uint64_t>(archive_filter_bytes(handle, 0));
+  state_->entry = TarEntry{};
+  state_->entry.offset = offset;
+  if (status == ARCHIVE_EOF) {
+    state_->end = consumed;
+    return std::optional<TarEntry>();
+  }
+  if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {
+    // The reference ends an archive quietly at a bad checksum and at a header that is not whole.
+    const ArchiveInput& input = state_->input;
+    const bool header_cut = input.at_end() && !input.error() && offset > 0 &&
+                            input.offset() >= offset &&
+                            input.offset() - offset < ArchiveInput::kTarBlock;
+    silent_in_reference_ = status == ARCHIVE_RETRY || header_cut;
+    return failure(status, offset, kExpected);
+  }
+  if (status == ARCHIVE_WARN && integrity_ == Integrity::kStrict && !is_harmless(handle)) {
+    return failure(status, offset, "headers as POSIX has them");
+  }
+
+  TarEntry& entry = state_->entry;
+  const char* name = archive_entry_pathname(state_->header);
+  if (name != nullptr) entry.name = name;
+  const std::int64_t size = archive_entry_size(state_->header);
+  entry.size = size > 0 ? static_cast<std::uint64_t>(size) : 0;
+  entry.data_offset = consumed;
+  entry.regular = archive_entry_filetype(state_->header) == AE_IFREG &&
+                  archive_entry_hardlink(state_->header) == nullptr;
+  if (entry.regular && consumed >= ArchiveInput::kTarBlock) {
+    // libarchive takes every unknown type for a file; the reference skips those. Only a header says
+    // its type, and the block before the content is one unless a sparse map stands between.
+    const auto block = state_->input.tar_block(consumed - ArchiveInput::kTarBlock);
+    if (block && is_header(*block)) {
+      const unsigned char type = (*block)[156];
+      entry.regular = type == '0' || type == 0 || type == '7' || type == 'S';
+      entry.range = type != 'S' && archive_entry_sparse_count(state_->header) == 0;
+    }
+  }
+  return std::optional<TarEntry>(entry);
+}
+
+Result<void> TarEntryReader::check_end_marker() const {
+  const std::uint64_t begin = state_->entry.offset;
+  const std::uint64_t end = state_->end;
+  int zero_blocks = 0;
+  for (std::uint64_t back = 1; back <= 2 && end >= begin + back * ArchiveInput::kTarBlock; ++back) {
+    const auto block = state_->input.tar_block(end - back * ArchiveInput::kTarBlock);
+    if (!block || !is_zero(*block)) break;
+    ++zero_blocks;
+  }
+  if (zero_blocks == 2) return {};
+  const bool cut = state_->input.at_end();
+  return Error{
+      cut ? ErrorCode::kTruncated : ErrorCode::kCorruptArchive,
+      fmt::format("the archive {} byte {} with {} zero block{}; expected a member's header "
+                  "or two zero blocks",
+                  cut ? "is cut at" : "stops before", end, zero_blocks,
+                  zero_blocks == 1 ? "" : "s"),
+      {},
+      {},
+      begin};
+}
+
+Result<void> TarEntryReader::check_nothing_behind() {
+  ArchiveInput& input = state_->input;
+  while (input.nonzero_end() <= state_->end) {
+    auto block = input.next();
+    if (!block) return std::move(block.error().at({}, {}, input.offset()));
+    if (block->empty()) return {};
+  }
+  return Error{ErrorCode::kCorruptArchive,
+               fmt::format("bytes that are not zero up to byte {} behind the end of the archive; "
+                           "expected nothing but zeros (are these archives put together?)",
+                           input.nonzero_end()),
+               {},
+               {},
+               state_->end};
+}
+
+Result<void> TarEntryReader::read(const Sink& sink) {
+  archive* handle = state_->handle.get();
+  const TarEntry& entry = state_->entry;
+  std::uint64_t reached = 0;
+  while (true) {
+    const void* data = nullptr;
+    std::size_t count = 0;
+    la_int64_t at = 0;
+    const int status = archive_read_data_block(handle, &data, &count, &at);
+    if (status == ARCHIVE_EOF) break;
+    if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {
+      return failure(status, entry.offset,
+                     fmt::format("the member's content of {} bytes", entry.size).c_str());
+    }
+    const auto offset = static_cast<std::uint64_t>(at);
+    if (at < 0 || offset > entry.size || count > entry.size - offset) {
+      return Error{ErrorCode::kCorruptArchive,
+                   fmt::format("the member's sparse map leads to bytes {} to {} of a content of {}",
+                               offset, offset + count, entry.size),
+                   {},
+                   {},
+                   entry.offset};
+    }
+    reached = offset + count;
+    if (count == 0) continue;
+    auto taken = sink(offset, {static_cast<const std::byte*>(data), count});
+    if (!taken) return taken;
+  }
+  if (entry.range && reached != entry.size) {
+    return Error{
+        ErrorCode::kTruncated,
+        fmt::format("the member's content ends after {} bytes; expected {}", reached, entry.size),
+        {},
+        {},
+        entry.offset};
+  }
+  return {};
+}
+
+std::shared_ptr<const RandomAccess> TarEntryReader::file_range() const {
+  const TarEntry& entry = state_->entry;
+  const auto& file = state_->input.file();
+  if (file == nullptr || !entry.range) return nullptr;
+  return slice(file, entry.data_offset, entry.size);
+}
+
+Result<void> TarEntryReader::check_claim() const {
+  const TarEntry& entry = state_->entry;
+  const auto& file = state_->input.file();
+  if (file == nullptr || !entry.range) return {};
+  const std::uint64_t left = file->size() - std::min(file->size(), entry.data_offset);
+  if (entry.size <= left) return {};
+  return Error{
+      ErrorCode::kTruncated,
+      fmt::format("the archive is cut at byte {}; expected {} bytes of content from byte {}",
+                  file->size(), entry.size, entry.data_offset),
+      {},
+      {},
+      entry.offset};
+}
+
+bool TarEntryReader::stream_damaged() const noexcept {
+  if (state_ == nullptr || !state_->input.error()) return false;
+  const ErrorCode code = state_->input.error()->code;
+  return code == ErrorCode::kCorruptArchive || code == ErrorCode::kTruncated;
+}
+
+std::uint64_t TarEntryReader::position() const noexcept {
+  return state_ == nullptr ? 0 : state_->input.offset();
+}
+
+}  // namespace shardreel
