@@ -10,9 +10,9 @@ build=(
   build-essential cmake ninja-build pkg-config ccache git ca-certificates
   libarchive-dev libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libzimg-dev
   libboost1.81-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev zlib1g-dev
-  ffmpeg
+  ffmpeg python3
 )
-test=(libgtest-dev libgmock-dev libbenchmark-dev python3 clang-format-14 bzip2 xz-utils zstd)
+test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd)
 full=(clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14)
 
 case "${1:-}" in

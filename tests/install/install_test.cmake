@@ -1,0 +1,26 @@
+# Run by ctest, see CMakeLists.txt beside it.
+function(run)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE status OUTPUT_VARIABLE text ERROR_VARIABLE text)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${ARGN} gave ${status}:\n${text}")
+  endif()
+  set(output "${text}" PARENT_SCOPE)
+endfunction()
+
+file(REMOVE_RECURSE ${WORK_DIR})
+run(${CMAKE_COMMAND} --install ${BUILD_DIR} --prefix ${WORK_DIR}/prefix)
+set(flags)
+if(SANITIZE)
+  set(flags -fsanitize=${SANITIZE})  # the installed static library needs the same runtime
+endif()
+run(${CMAKE_COMMAND} -G Ninja -S ${CONSUMER_DIR} -B ${WORK_DIR}/build -DCMAKE_CXX_COMPILER=${CXX}
+  -DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix "-DCMAKE_CXX_FLAGS=${flags}")
+run(${CMAKE_COMMAND} --build ${WORK_DIR}/build)
+run(${WORK_DIR}/build/consumer)
+if(NOT output MATCHES "refused: .*no-such-shard")
+  message(FATAL_ERROR "the consumer said:\n${output}")
+endif()
+run(${WORK_DIR}/prefix/bin/shardreel --version)
+if(NOT output MATCHES "^shardreel [0-9]+\\.[0-9]+")
+  message(FATAL_ERROR "the installed program said:\n${output}")
+endif()

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# From a fresh Debian 12 machine to the first epoch: install what is missing, build, make shards, feed.
+#
+#   tools/quickstart.sh                     shards of 64 short clips made with ffmpeg
+#   tools/quickstart.sh FOLDER_OF_VIDEOS    shards of the videos below that folder
+#
+# Run again, it only does what is not done yet. Everything it makes lies in build/.
+set -euo pipefail
+if [ $# -gt 1 ] || [ "${1:-}" = --help ]; then
+  sed -n '2,7s/^# \{0,1\}//p' "$0"
+  [ "${1:-}" = --help ] && exit 0
+  exit 2
+fi
+folder=
+if [ $# = 1 ]; then
+  if [ ! -d "$1" ]; then
+    echo "quickstart: '$1' is not a folder" >&2
+    exit 2
+  fi
+  folder=$(realpath "$1")
+fi
+cd "$(dirname "$0")/.."
+exec </dev/null
+export LC_ALL=C.UTF-8
+
+work=build/quickstart
+shardreel=build/release/bin/shardreel
+clips_a_shard=13
+mkdir -p "$work"
+
+# quietly LOG COMMAND...: show the log's end only when the command fails.
+quietly() {
+  local log=$1
+  shift
+  "$@" >"$log" 2>&1 || {
+    echo "quickstart: '$*' failed; the end of $log:" >&2
+    tail -n 40 "$log" >&2
+    exit 1
+  }
+}
+
+build() {
+  [ -x "$shardreel" ] || echo "Building $shardreel (a few minutes the first time)"
+  [ -f build/release/build.ninja ] ||
+    quietly "$work/configure.log" cmake --preset release -DSHARDREEL_TESTS=OFF -DSHARDREEL_BENCHMARKS=OFF
+  quietly "$work/build.log" cmake --build --preset release --target shardreel_cli
+}
+
+# list_videos FOLDER: the videos below it, sorted, NUL between them.
+list_videos() {
+  find "$1" -type f -regextype posix-extended \
+    -iregex '.*\.(mp4|m4v|mov|mkv|webm|avi|ts|m2ts|mts|mpg|mpeg|flv|3gp|ogv|h264|h265|hevc|ivf|mjpeg|wmv)' \
+    -print0 | sort -z
+}
+
+# make_shards FOLDER OUT: pack the videos with the files beside them, unless that has been done.
+make_shards() {
+  local from=$1 out=$2 stamp
+  # Names, sizes and times of everything in the folder: when they are the same, so are the shards.
+  stamp=$(find "$from" -type f -printf '%P %s %T@\n' | sort | sha256sum)
+  if [ "$(cat "$out/inputs" 2>/dev/null)" != "$stamp" ]; then
+    if [ -z "$(list_videos "$from" | tr '\0' 'x' | head -c 1)" ]; then
+      echo "quickstart: no video below '$from'" >&2
+      exit 1
+    fi
+    rm -rf "$out"
+    mkdir -p "$out"
+    # -x: one command for all, or an error; a second one would begin again at shard 0.
+    list_videos "$from" | quietly "$work/pack.log" \
+      xargs -0 -x "$shardreel" pack --out "$out" --shard-samples "$clips_a_shard"
+    echo "$stamp" >"$out/inputs"
+  fi
+  # shellcheck disable=SC2012  # the names are our own
+  echo "Shards: $(ls "$out"/*.tar | wc -l) in $out"
+}
+
+tools/install_packages.sh build
+build
+if [ -n "$folder" ]; then
+  train=$work/folder-$(echo "$folder" | sha256sum | head -c 12)
+  make_shards "$folder" "$train"
+else
+  python3 tools/make_clips.py "$work/clips"
+  train=$work/train
+  make_shards "$work/clips/train" "$train"
+  make_shards "$work/clips/heldout" "$work/heldout"
+fi
+
+last=$(basename "$(find "$train" -name 'shard-*.tar' | sort | tail -n 1)" .tar)
+shards="$train/shard-{000000..${last#shard-}}.tar"
+echo
+echo "Feeding one epoch, in batches of 8 clips of 16 frames of 224x224:"
+echo "\$ $shardreel feed '$shards'"
+"$shardreel" feed "$shards"
+echo
+echo "Next: '$shardreel feed --help' lists the options, '$shardreel plan ...' shows the memory plan,"
+echo "and README.md has the C++ example, which reads these shards."
