@@ -20,6 +20,9 @@ struct StreamParameters {
   std::uint64_t decoder_bytes = 0;  ///< estimate: frames in flight + tables, at the coded size
   std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise
   bool mirror = false;
+  /// Whether a decoder that has been used on another unit may decode this video: not where
+  /// parameter sets change inside the stream.
+  bool recyclable = true;
 };
 
 /// One destination of a frame.
@@ -42,6 +45,9 @@ class PacketReader {
   /// Put the next packet into `packet`; false at the end. Unwanted packets have been left out
   /// already.
   virtual Result<bool> next(AVPacket& packet) = 0;
+  /// Begin again with the first packet: a unit whose decoding failed in a used decoder is decoded
+  /// once more in a fresh one.
+  virtual Result<void> rewind() = 0;
 };
 
 /// Takes part in the pipeline as a value: owns its packets (or, for a `streaming` unit, the means

@@ -1,0 +1,54 @@
+#pragma once
+// One pass over the packets of a video's stream.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "loader/media/av_handles.h"
+#include "loader/media/av_io.h"
+#include "shardreel/byte_source.h"
+#include "shardreel/error.h"
+
+namespace shardreel {
+
+/// Takes a video's bytes; gives the packets of its first video stream that is not an attached
+/// picture, in the container's order, the same ones every time it is opened. Only demuxers of real
+/// media are allowed, with no protocols and no way to open anything besides `source`. Holds
+/// FFmpeg's context and one packet's bytes. Not thread-safe.
+class Demuxer {
+ public:
+  /// Open `source`. `field` ("mp4") is a hint for the container, as a file's extension would be.
+  /// Errors: kNotMedia, kNoVideoStream, kEncrypted, kUnsupported, and whatever the source reports.
+  static Result<Demuxer> open(std::shared_ptr<const RandomAccess> source, const std::string& field);
+  Demuxer(Demuxer&&) noexcept = default;
+  // Assigning would free the input before the context that reads from it.
+  Demuxer& operator=(Demuxer&&) = delete;
+
+  /// Read the next packet of the stream; false at the end. An error in the container ends the
+  /// stream as well (`cut_short` tells), only the source's own errors are returned.
+  Result<bool> next(AVPacket& packet);
+
+  /// Try to go on with the packet that has this decoding time, where the container has an exact
+  /// index; false means that nothing changed or the position is unknown: open again.
+  bool seek(std::int64_t dts, std::int64_t pts);
+
+  [[nodiscard]] const AVStream& stream() const noexcept { return *stream_; }
+  [[nodiscard]] const AVFormatContext& format() const noexcept { return *format_; }
+  [[nodiscard]] bool probed() const noexcept { return probed_; }  ///< streams had to be probed
+  [[nodiscard]] bool cut_short() const noexcept { return cut_short_; }
+
+ private:
+  explicit Demuxer(AvIo io) : io_(std::move(io)) {}
+  Result<void> open_container(const std::string& field);
+  Result<void> choose_stream();
+
+  AvIo io_;  // before the format context, which reads from it until it is closed
+  AVInputContextPtr format_;
+  AVStream* stream_ = nullptr;  // owned by format_
+  bool probed_ = false;
+  bool cut_short_ = false;
+};
+
+}  // namespace shardreel

@@ -1,0 +1,367 @@
+#include "loader/demux/packet_traits.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "loader/demux/bit_reader.h"
+
+namespace shardreel {
+namespace {
+
+using Bytes = std::span<const std::uint8_t>;
+
+/// Call `visit(bytes behind the code)` for each start code 00 00 01; what it returns false for ends
+/// the walk.
+template <typename Visit>
+void for_each_start_code(Bytes data, Visit&& visit) {
+  for (std::size_t i = 2; i + 1 < data.size();) {
+    if (data[i] > 1) {
+      i += 3;
+    } else if (data[i] == 1 && data[i - 1] == 0 && data[i - 2] == 0) {
+      if (!visit(data.subspan(i + 1))) return;
+      i += 3;
+    } else {
+      ++i;
+    }
+  }
+}
+
+/// Call `visit(nal)` for each NAL unit; with start codes `nal` reaches to the packet's end, which
+/// is enough for headers.
+template <typename Visit>
+void for_each_nal(Bytes data, int length_bytes, Visit&& visit) {
+  if (length_bytes == 0) {
+    for_each_start_code(data, [&](Bytes nal) {
+      visit(nal);
+      return true;
+    });
+    return;
+  }
+  const auto prefix = static_cast<std::size_t>(length_bytes);
+  while (data.size() > prefix) {
+    std::size_t size = 0;
+    for (std::size_t i = 0; i < prefix; ++i) size = (size << 8) | data[i];
+    data = data.subspan(prefix);
+    if (size == 0 || size > data.size()) return;
+    visit(data.first(size));
+    data = data.subspan(size);
+  }
+}
+
+/// The first bytes of a NAL unit without emulation prevention (00 00 03).
+class RawPayload {
+ public:
+  explicit RawPayload(Bytes nal) {
+    unsigned zeros = 0;
+    for (const std::uint8_t byte : nal) {
+      if (size_ == bytes_.size()) break;
+      if (zeros >= 2 && byte == 3) {
+        zeros = 0;
+        continue;
+      }
+      zeros = byte == 0 ? zeros + 1 : 0;
+      bytes_[size_++] = byte;
+    }
+  }
+  [[nodiscard]] Bytes bytes() const { return Bytes(bytes_).first(size_); }
+
+ private:
+  std::array<std::uint8_t, 256> bytes_{};
+  std::size_t size_ = 0;
+};
+
+/// Whether an H.264 SEI NAL unit says: everything shown from here on is right.
+bool says_exact_recovery(Bytes nal) {
+  const RawPayload raw(nal.subspan(1));
+  Bytes rest = raw.bytes();
+  const auto number = [&rest] {
+    std::size_t value = 0;
+    while (!rest.empty() && rest[0] == 255) {
+      value += 255;
+      rest = rest.subspan(1);
+    }
+    if (!rest.empty()) {
+      value += rest[0];
+      rest = rest.subspan(1);
+    }
+    return value;
+  };
+  while (rest.size() > 2) {
+    const std::size_t type = number();
+    const std::size_t size = number();
+    if (type == 6) return BitReader(rest).golomb() == 0;  // recovery_frame_cnt
+    if (size >= rest.size()) return false;
+    rest = rest.subspan(size);
+  }
+  return false;
+}
+
+/// Whether a parameter set only repeats what the container says already. Only asked where NAL units
+/// have lengths; with start codes their end is not known here.
+bool repeats(Bytes extradata, Bytes nal, int length_bytes) {
+  return length_bytes > 0 &&
+         std::search(extradata.begin(), extradata.end(), nal.begin(), nal.end()) != extradata.end();
+}
+
+PacketTraits inspect_h264(Bytes data, int length_bytes, Bytes extradata) {
+  bool idr = false, recovery = false, all_intra = true, coded = false, referenced = false;
+  PacketTraits traits;
+  for_each_nal(data, length_bytes, [&](Bytes nal) {
+    const unsigned type = nal[0] & 31u;
+    if (type >= 1 && type <= 5) {
+      coded = true;
+      idr |= type == 5;
+      referenced |= (nal[0] & 0x60) != 0;
+      const RawPayload raw(nal.subspan(1).first(std::min<std::size_t>(nal.size() - 1, 16)));
+      BitReader bits(raw.bytes());
+      bits.golomb();  // first_mb_in_slice
+      const std::uint32_t slice_type = bits.golomb() % 5;
+      all_intra &= slice_type == 2 || slice_type == 4;  // I, SI
+    } else if (type == 6 && nal.size() > 1) {
+      recovery |= says_exact_recovery(nal);
+    } else if (type == 7 || type == 8) {
+      traits.parameter_sets |= !repeats(extradata, nal, length_bytes);
+    } else if (type == 10 || type == 11) {
+      traits.sequence_end = true;
+    }
+  });
+  if (idr)
+    traits.start = RandomAccessPoint::kClosed;
+  else if (recovery && coded && all_intra)
+    traits.start = RandomAccessPoint::kOpen;
+  traits.droppable = coded && !referenced && !idr;
+  return traits;
+}
+
+PacketTraits inspect_hevc(Bytes data, int length_bytes, Bytes extradata) {
+  PacketTraits traits;
+  bool first = true;
+  for_each_nal(data, length_bytes, [&](Bytes nal) {
+    if (nal.size() < 2) return;
+    const unsigned type = (nal[0] >> 1) & 63u;
+    const unsigned layer = ((nal[0] & 1u) << 5) | (nal[1] >> 3);
+    if (layer != 0) return;  // further layers (alpha, depth) are not decoded
+    if (type >= 32 && type <= 34) traits.parameter_sets |= !repeats(extradata, nal, length_bytes);
+    if (type == 36 || type == 37) traits.sequence_end = true;
+    if (type > 21 || !first) return;
+    first = false;
+    traits.temporal_layer = static_cast<std::uint8_t>((nal[1] & 7u) > 0 ? (nal[1] & 7u) - 1 : 0);
+    traits.skipped_leading = type == 8 || type == 9;
+    traits.droppable = type <= 14 && type % 2 == 0;  // sub-layer non-reference pictures
+    if (type >= 16)
+      traits.start = type == 21 ? RandomAccessPoint::kOpen : RandomAccessPoint::kClosed;
+  });
+  return traits;
+}
+
+PacketTraits inspect_vp8(Bytes data) {
+  PacketTraits traits;
+  if (data.empty()) return traits;
+  if ((data[0] & 1) == 0) traits.start = RandomAccessPoint::kClosed;
+  traits.shown = (data[0] >> 4) & 1;
+  return traits;
+}
+
+PacketTraits inspect_vp9(Bytes data) {
+  PacketTraits traits;
+  traits.shown = 0;
+  bool first = true;
+  const auto frame = [&](Bytes bytes) {
+    BitReader bits(bytes);
+    bits.bits(2);  // frame_marker
+    const std::uint32_t profile = bits.bit() | (bits.bit() << 1);
+    if (profile == 3) bits.bit();
+    if (bits.bit() != 0) {  // show_existing_frame
+      ++traits.shown;
+      first = false;
+      return;
+    }
+    const bool key = bits.bit() == 0;
+    if (bits.bit() != 0) ++traits.shown;
+    if (first && key) traits.start = RandomAccessPoint::kClosed;
+    first = false;
+  };
+  if (data.empty()) return traits;
+  // A superframe: several frames, their sizes in an index at the end (VP9 bitstream, annex B).
+  const unsigned marker = data.back();
+  if ((marker & 0xe0u) == 0xc0u) {
+    const std::size_t count = (marker & 7u) + 1;
+    const std::size_t bytes_each = ((marker >> 3) & 3u) + 1;
+    const std::size_t index_size = 2 + bytes_each * count;
+    if (data.size() >= index_size && data[data.size() - index_size] == marker) {
+      Bytes index = data.last(index_size).subspan(1);
+      Bytes rest = data.first(data.size() - index_size);
+      for (std::size_t i = 0; i < count; ++i) {
+        std::size_t size = 0;
+        for (std::size_t b = 0; b < bytes_each; ++b)
+          size |= static_cast<std::size_t>(index[i * bytes_each + b]) << (8 * b);
+        if (size > rest.size()) break;
+        if (size > 0) frame(rest.first(size));
+        rest = rest.subspan(size);
+      }
+      return traits;
+    }
+  }
+  frame(data);
+  return traits;
+}
+
+PacketTraits inspect_av1(Bytes data) {
+  PacketTraits traits;
+  bool sequence_header = false, reduced = false;
+  while (!data.empty()) {
+    const unsigned type = (data[0] >> 3) & 15u;
+    const bool extension = (data[0] & 4) != 0, has_size = (data[0] & 2) != 0;
+    data = data.subspan(std::min<std::size_t>(data.size(), extension ? 2 : 1));
+    std::size_t size = data.size();
+    if (has_size) {
+      size = 0;
+      for (unsigned i = 0; i < 8 && !data.empty(); ++i) {
+        const std::uint8_t byte = data[0];
+        data = data.subspan(1);
+        size |= static_cast<std::size_t>(byte & 127u) << (7 * i);
+        if ((byte & 128) == 0) break;
+      }
+    }
+    if (size > data.size()) return traits;
+    BitReader bits(data.first(size));
+    if (type == 1) {  // sequence header
+      sequence_header = traits.parameter_sets = true;
+      bits.bits(4);  // profile, still_picture
+      reduced = bits.bit() != 0;
+    } else if (type == 3 || type == 6) {  // frame header, frame
+      const bool existing = !reduced && bits.bit() != 0;
+      const bool shown_key = reduced || (!existing && bits.bits(2) == 0 && bits.bit() != 0);
+      // Without the sequence header a decoder that starts here shows nothing.
+      if (shown_key && sequence_header) traits.start = RandomAccessPoint::kClosed;
+      return traits;
+    }
+    data = data.subspan(size);
+  }
+  return traits;
+}
+
+PacketTraits inspect_mpeg4(Bytes data, bool has_extradata) {
+  PacketTraits traits;
+  unsigned pictures = 0, first_type = 0;
+  for_each_start_code(data, [&](Bytes code) {
+    if (code[0] == 0xb6) {
+      if (pictures++ == 0) first_type = code.size() > 1 ? code[1] >> 6 : 1;
+    } else if (code[0] >= 0x20 && code[0] <= 0x2f) {
+      traits.parameter_sets = true;
+    }
+    return true;
+  });
+  // DivX's packed bitstream: a frame and the B-frame shown before it in one packet, then a stub.
+  traits.shown = static_cast<std::uint8_t>(std::min(pictures, 255u));
+  if (pictures == 1 && first_type == 0 && (has_extradata || traits.parameter_sets))
+    traits.start = RandomAccessPoint::kOpen;
+  traits.droppable = pictures == 1 && first_type == 2;  // B-VOPs are never references
+  return traits;
+}
+
+PacketTraits inspect_mpeg12(Bytes data) {
+  PacketTraits traits;
+  bool sequence_header = false, picture = false;
+  for_each_start_code(data, [&](Bytes code) {
+    if (code[0] == 0xb3) sequence_header = true;
+    if (code[0] != 0 || code.size() < 3) return true;
+    picture = true;
+    if (((code[2] >> 3) & 7) == 1 && sequence_header) traits.start = RandomAccessPoint::kOpen;
+    return false;
+  });
+  traits.parameter_sets = sequence_header;
+  if (!picture) traits.shown = 0;
+  return traits;
+}
+
+bool has_quantisation_tables(Bytes jpeg) {
+  for (std::size_t i = 0; i + 1 < jpeg.size(); ++i) {
+    if (jpeg[i] != 0xff) continue;
+    if (jpeg[i + 1] == 0xdb) return true;
+    if (jpeg[i + 1] == 0xda) return false;  // the scan begins
+  }
+  return false;
+}
+
+}  // namespace
+
+/// FFmpeg's parser knows whether an H.264 picture is a field, which takes the whole parameter sets
+/// to know.
+class PacketInspector::FieldParser {
+ public:
+  explicit FieldParser(const AVCodecParameters& codec)
+      : parser_(av_parser_init(codec.codec_id)), context_(avcodec_alloc_context3(nullptr)) {
+    if (parser_ != nullptr) parser_->flags |= PARSER_FLAG_COMPLETE_FRAMES;
+    if (context_ != nullptr && avcodec_parameters_to_context(context_.get(), &codec) < 0)
+      context_.reset();
+  }
+  FieldParser(const FieldParser&) = delete;
+  FieldParser& operator=(const FieldParser&) = delete;
+  ~FieldParser() { av_parser_close(parser_); }
+
+  void look(Bytes data, PacketTraits& traits) {
+    if (parser_ == nullptr || context_ == nullptr || data.size() > INT32_MAX) return;
+    std::uint8_t* out = nullptr;
+    int out_size = 0;
+    av_parser_parse2(parser_, context_.get(), &out, &out_size, data.data(),
+                     static_cast<int>(data.size()), AV_NOPTS_VALUE, AV_NOPTS_VALUE, -1);
+    traits.field = parser_->picture_structure == AV_PICTURE_STRUCTURE_TOP_FIELD ||
+                   parser_->picture_structure == AV_PICTURE_STRUCTURE_BOTTOM_FIELD;
+    traits.bottom = parser_->picture_structure == AV_PICTURE_STRUCTURE_BOTTOM_FIELD;
+  }
+
+ private:
+  AVCodecParserContext* parser_;
+  AVCodecContextPtr context_;
+};
+
+PacketInspector::PacketInspector(const AVCodecParameters& codec) : codec_(codec.codec_id) {
+  const AVCodecDescriptor* descriptor = avcodec_descriptor_get(codec_);
+  intra_only_ = descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0;
+  extradata_.assign(codec.extradata, codec.extradata + codec.extradata_size);
+  const Bytes extradata = extradata_;
+  if (codec_ == AV_CODEC_ID_H264) {
+    if (extradata.size() >= 7 && extradata[0] == 1) nal_length_bytes_ = (extradata[4] & 3) + 1;
+    fields_ = std::make_unique<FieldParser>(codec);
+  } else if (codec_ == AV_CODEC_ID_HEVC) {
+    // hvcC starts with its version, start codes with zeros.
+    if (extradata.size() >= 23 && (extradata[0] != 0 || extradata[1] != 0 || extradata[2] > 1))
+      nal_length_bytes_ = (extradata[21] & 3) + 1;
+  }
+}
+
+PacketInspector::~PacketInspector() = default;
+
+PacketTraits PacketInspector::inspect(Bytes packet, bool container_key) {
+  PacketTraits traits;
+  switch (codec_) {
+    case AV_CODEC_ID_H264:
+      traits = inspect_h264(packet, nal_length_bytes_, extradata_);
+      fields_->look(packet, traits);
+      if (traits.field) traits.droppable = false;
+      break;
+    case AV_CODEC_ID_HEVC: traits = inspect_hevc(packet, nal_length_bytes_, extradata_); break;
+    case AV_CODEC_ID_VP8: traits = inspect_vp8(packet); break;
+    case AV_CODEC_ID_VP9: traits = inspect_vp9(packet); break;
+    case AV_CODEC_ID_AV1: traits = inspect_av1(packet); break;
+    case AV_CODEC_ID_MPEG4: traits = inspect_mpeg4(packet, !extradata_.empty()); break;
+    case AV_CODEC_ID_MPEG1VIDEO:
+    case AV_CODEC_ID_MPEG2VIDEO: traits = inspect_mpeg12(packet); break;
+    case AV_CODEC_ID_THEORA:
+    case AV_CODEC_ID_H263:
+    case AV_CODEC_ID_FLV1:
+      if (container_key) traits.start = RandomAccessPoint::kOpen;
+      break;
+    default:
+      // Other codecs' keyframes are not proven to be clean starts: one unit from the beginning.
+      if (intra_only_ && (codec_ != AV_CODEC_ID_MJPEG || has_quantisation_tables(packet))) {
+        traits.start = RandomAccessPoint::kClosed;
+        traits.droppable = true;
+      }
+  }
+  return traits;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,55 @@
+#pragma once
+// What a packet's own bytes say: whether decoding can start at it, whether others need it, how many
+// frames it shows. Containers know less (no index, every sample a "keyframe") or nothing of it.
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "loader/media/av_handles.h"
+
+namespace shardreel {
+
+/// How decoding can start at a packet.
+enum class RandomAccessPoint : std::uint8_t {
+  kNone,
+  kOpen,    ///< packets behind it that are shown before it may need what came before
+  kClosed,  ///< nothing behind it needs anything before it
+};
+
+struct PacketTraits {
+  RandomAccessPoint start = RandomAccessPoint::kNone;
+  bool droppable = false;  ///< no other packet needs it (HEVC: if its layer is the highest one)
+  bool skipped_leading = false;  ///< HEVC RASL: not decodable where its keyframe was the start
+  bool sequence_end = false;     ///< what follows starts anew
+  bool parameter_sets =
+      false;               ///< carries headers that later packets need (and the container lacks)
+  bool field = false;      ///< one field of a frame, not a frame
+  bool bottom = false;     ///< which one
+  std::uint8_t shown = 1;  ///< frames that decoding it shows
+  std::uint8_t temporal_layer = 0;  ///< HEVC
+};
+
+/// Reads the headers of one stream's packets, in their order; never fails: bytes that make no sense
+/// are simply no place to start at. Not thread-safe.
+class PacketInspector {
+ public:
+  explicit PacketInspector(const AVCodecParameters& codec);
+  ~PacketInspector();
+  PacketInspector(PacketInspector&&) noexcept = default;
+
+  /// `container_key`: the container calls it a keyframe; believed only where the codec's headers
+  /// are not read here.
+  PacketTraits inspect(std::span<const std::uint8_t> packet, bool container_key);
+
+ private:
+  class FieldParser;
+  AVCodecID codec_;
+  bool intra_only_ = false;
+  std::vector<std::uint8_t> extradata_;
+  int nal_length_bytes_ = 0;  ///< 0: start codes (Annex B)
+  std::unique_ptr<FieldParser> fields_;
+};
+
+}  // namespace shardreel

@@ -1,0 +1,340 @@
+#include "loader/demux/video_file.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "loader/demux/demuxer.h"
+#include "loader/demux/packet_index.h"
+#include "loader/demux/stream_facts.h"
+#include "loader/demux/unit_packets.h"
+#include "loader/demux/unit_plan.h"
+#include "loader/media/av_error.h"
+
+namespace shardreel {
+namespace {
+
+constexpr std::size_t kMaxPackets = UINT32_MAX - 1;  // packet numbers have 32 bits
+
+struct Scan {
+  std::vector<PacketEntry> packets;
+  std::int64_t last_pts = kNoTime, last_duration = 0;  ///< of the packet that is shown last
+};
+
+Result<Scan> scan_packets(Demuxer& demuxer) {
+  Scan scan;
+  PacketInspector inspector(*demuxer.stream().codecpar);
+  const AVPacketPtr packet(av_packet_alloc());
+  if (packet == nullptr) return av_failure(ErrorCode::kMemory, "scan packets", AVERROR(ENOMEM));
+  while (scan.packets.size() < kMaxPackets) {
+    const PacketScope scope(*packet);
+    auto got = demuxer.next(*packet);
+    if (!got) return std::move(got.error());
+    if (!*got) break;
+    if (av_packet_get_side_data(packet.get(), AV_PKT_DATA_ENCRYPTION_INFO, nullptr) != nullptr)
+      return Error{.code = ErrorCode::kEncrypted,
+                   .message = fmt::format("packet {} is encrypted", scan.packets.size())};
+    PacketEntry entry;
+    entry.pts = packet->pts;  // AV_NOPTS_VALUE is kNoTime
+    entry.dts = packet->dts;
+    entry.size = static_cast<std::uint32_t>(std::max(packet->size, 0));
+    entry.discard = (packet->flags & AV_PKT_FLAG_DISCARD) != 0;
+    entry.traits =
+        inspector.inspect({packet->data, entry.size}, (packet->flags & AV_PKT_FLAG_KEY) != 0);
+    // New headers from the container count like those inside packets.
+    if (av_packet_get_side_data(packet.get(), AV_PKT_DATA_NEW_EXTRADATA, nullptr) != nullptr ||
+        av_packet_get_side_data(packet.get(), AV_PKT_DATA_PARAM_CHANGE, nullptr) != nullptr)
+      entry.traits.parameter_sets = true;
+    if (!entry.discard && entry.pts != kNoTime && entry.pts >= scan.last_pts) {
+      scan.last_pts = entry.pts;
+      scan.last_duration = packet->duration;
+    }
+    scan.packets.push_back(entry);
+  }
+  scan.packets.shrink_to_fit();
+  return scan;
+}
+
+static_assert(kNoTime == AV_NOPTS_VALUE);
+
+VideoFacts make_facts(const Demuxer& demuxer, const PacketIndex& index,
+                      std::int64_t last_duration) {
+  const AVStream& stream = demuxer.stream();
+  VideoFacts facts;
+  facts.codec = avcodec_get_name(stream.codecpar->codec_id);
+  facts.container = demuxer.format().iformat->name;
+  facts.width = static_cast<std::uint32_t>(std::max(stream.codecpar->width, 0));
+  facts.height = static_cast<std::uint32_t>(std::max(stream.codecpar->height, 0));
+  facts.frame_count = index.frame_count();
+  facts.packets = index.packets().size();
+  facts.keyframes = index.start_count();
+  facts.by_count = index.by_count();
+  facts.probed = demuxer.probed();
+  const double tick = av_q2d(stream.time_base);
+  const auto& times = index.frame_times();
+  facts.pts_seconds.reserve(times.size());
+  for (const std::int64_t pts : times) facts.pts_seconds.push_back(static_cast<double>(pts) * tick);
+  const AVRational told =
+      stream.avg_frame_rate.num > 0 ? stream.avg_frame_rate : stream.r_frame_rate;
+  if (times.size() > 1)
+    facts.average_fps = static_cast<double>(times.size() - 1) /
+                        (facts.pts_seconds.back() - facts.pts_seconds.front());
+  else if (told.num > 0 && told.den > 0)
+    facts.average_fps = av_q2d(told);
+  if (!times.empty()) {
+    double shown = static_cast<double>(last_duration) * tick;
+    if (shown <= 0 && facts.average_fps > 0) shown = 1 / facts.average_fps;
+    facts.end_seconds = facts.pts_seconds.back() + shown;
+  } else if (facts.average_fps > 0) {
+    facts.end_seconds = static_cast<double>(facts.frame_count) / facts.average_fps;
+  }
+  facts.table_bytes = index.memory_bytes() + facts.pts_seconds.capacity() * sizeof(double);
+  return facts;
+}
+
+Result<std::shared_ptr<const StreamParameters>> make_parameters(const AVStream& stream,
+                                                                const PacketIndex& index) {
+  auto parameters = std::make_shared<StreamParameters>();
+  parameters->codec.reset(avcodec_parameters_alloc());
+  const int copied = parameters->codec == nullptr
+                         ? AVERROR(ENOMEM)
+                         : avcodec_parameters_copy(parameters->codec.get(), stream.codecpar);
+  if (copied < 0) return av_failure(ErrorCode::kMemory, "keep a stream's parameters", copied);
+  // An H.264 decoder that was not told guesses how many frames to hold back, and loses frames when
+  // the guess was too small. The packet table knows.
+  AVCodecParameters& codec = *parameters->codec;
+  codec.video_delay = std::max(codec.video_delay, index.reorder_frames());
+  parameters->time_base = stream.time_base;
+  parameters->decoder_bytes = estimate_decoder_bytes(codec, codec.video_delay);
+  parameters->recyclable = !index.parameters_change();
+  std::size_t size = 0;
+  const std::uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+  if (matrix != nullptr && size >= 9 * sizeof(std::int32_t)) {
+    const auto orientation = read_display_matrix(reinterpret_cast<const std::int32_t*>(matrix));
+    parameters->quarter_turns = orientation.quarter_turns;
+    parameters->mirror = orientation.mirror;
+  }
+  return std::shared_ptr<const StreamParameters>(std::move(parameters));
+}
+
+}  // namespace
+
+struct VideoFile::State {
+  std::shared_ptr<const RandomAccess> source;
+  VideoFileOptions options;
+  VideoFacts facts;
+  std::shared_ptr<const StreamParameters> parameters;  // shared with the units
+  std::shared_ptr<const PacketIndex> index;            // shared with streaming units
+  std::vector<Window> windows;
+  std::vector<UnitSpan> units;
+  std::size_t next = 0;
+  std::unique_ptr<PacketCursor> cursor;
+  std::map<std::uint32_t, AVPacketPtr> kept;  ///< read already, needed by the next unit too
+
+  [[nodiscard]] ClipSpan clip_span(const Window& window) const;
+  [[nodiscard]] PacketChoice choose_packets(const UnitSpan& span) const;
+  Result<Unit> describe_unit(const UnitSpan& span);
+  Result<std::vector<AVPacketPtr>> read_packets(const PacketChoice& choice);
+};
+
+VideoFile::VideoFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
+VideoFile::VideoFile(VideoFile&&) noexcept = default;
+VideoFile& VideoFile::operator=(VideoFile&&) noexcept = default;
+VideoFile::~VideoFile() = default;
+
+const VideoFacts& VideoFile::facts() const noexcept { return state_->facts; }
+const std::shared_ptr<const StreamParameters>& VideoFile::parameters() const noexcept {
+  return state_->parameters;
+}
+
+Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
+                                  const VideoFileOptions& options) {
+  auto demuxer = Demuxer::open(source, options.field);
+  if (!demuxer) return std::move(demuxer.error());
+  auto scan = scan_packets(*demuxer);
+  if (!scan) return std::move(scan.error());
+  if (scan->packets.empty())
+    return Error{.code = ErrorCode::kTruncated,
+                 .message = fmt::format("the {} stream of this {} has no packets",
+                                        avcodec_get_name(demuxer->stream().codecpar->codec_id),
+                                        demuxer->format().iformat->name)};
+  auto state = std::make_unique<State>();
+  state->index = std::make_shared<const PacketIndex>(std::move(scan->packets));
+  if (state->index->frame_count() == 0)
+    return Error{
+        .code = ErrorCode::kDecodeError,
+        .message = fmt::format("none of {} packets shows a frame", state->index->packets().size())};
+  auto parameters = make_parameters(demuxer->stream(), *state->index);
+  if (!parameters) return std::move(parameters.error());
+  state->parameters = std::move(*parameters);
+  state->facts = make_facts(*demuxer, *state->index, scan->last_duration);
+  state->source = std::move(source);
+  state->options = options;
+  state->cursor = std::make_unique<PacketCursor>(state->source, options.field, state->index);
+  return VideoFile(std::move(state));
+}
+
+ClipSpan VideoFile::State::clip_span(const Window& window) const {
+  const std::uint64_t all = index->packets().size();
+  if (index->by_count()) return {0, all};
+  ClipSpan span{all, 0};
+  for (const std::int64_t frame : window.frames) {
+    if (frame < 0 || frame >= index->frame_count()) continue;  // describe_unit reports it
+    const std::uint32_t packet = index->packet_of(frame);
+    const std::uint64_t start = options.selective ? index->start_of(packet) : 0;
+    span.begin = std::min(span.begin, start);
+    span.end = std::max<std::uint64_t>(span.end, packet + 1);
+  }
+  span.begin = std::min(span.begin, span.end);
+  return span;
+}
+
+std::size_t VideoFile::plan_units(std::vector<Window> windows) {
+  State& state = *state_;
+  state.windows = std::move(windows);
+  std::vector<ClipSpan> clips;
+  clips.reserve(state.windows.size());
+  for (const Window& window : state.windows) clips.push_back(state.clip_span(window));
+  state.units = plan_unit_spans(clips, state.options.unit_clips);
+  state.next = 0;
+  return state.units.size();
+}
+
+PacketChoice VideoFile::State::choose_packets(const UnitSpan& span) const {
+  const auto packets = index->packets();
+  PacketChoice choice{static_cast<std::uint32_t>(span.begin),
+                      std::vector<bool>(span.end - span.begin, true)};
+  if (index->by_count() || !options.selective) return choice;
+  for (std::uint64_t i = span.begin; i < span.end; ++i)
+    choice.keep[i - span.begin] = !packets[i].traits.droppable;
+  for (std::size_t clip = span.first_clip; clip < span.end_clip; ++clip) {
+    for (const std::int64_t frame : windows[clip].frames) {
+      if (frame >= 0 && frame < index->frame_count())
+        choice.keep[index->packet_of(frame) - span.begin] = true;
+    }
+  }
+  return choice;
+}
+
+std::uint64_t VideoFile::next_unit_bytes() const {
+  const State& state = *state_;
+  if (state.next >= state.units.size()) return 0;
+  const PacketChoice choice = state.choose_packets(state.units[state.next]);
+  std::uint64_t bytes = 0;
+  for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
+    if (choice.keep[i - choice.begin])
+      bytes += state.index->packets()[i].size + kPacketOverheadBytes;
+  }
+  return bytes;
+}
+
+Result<Unit> VideoFile::State::describe_unit(const UnitSpan& span) {
+  Unit unit;
+  unit.parameters = parameters;
+  unit.by_count = index->by_count();
+  const PacketEntry& first = index->packets()[span.begin];
+  if (!unit.by_count && first.traits.start == RandomAccessPoint::kOpen) unit.min_pts = first.pts;
+  std::vector<std::pair<std::int64_t, SlotRef>> wanted;
+  for (std::size_t clip = span.first_clip; clip < span.end_clip; ++clip) {
+    Window& window = windows[clip];
+    std::vector<double> seconds;
+    for (std::size_t slot = 0; slot < window.frames.size(); ++slot) {
+      const std::int64_t frame = window.frames[slot];
+      if (frame < 0 || frame >= facts.frame_count)
+        return Error{
+            .code = ErrorCode::kInternal,
+            .message = fmt::format("a window asks for frame {} of {}", frame, facts.frame_count)};
+      wanted.emplace_back(frame, SlotRef{static_cast<std::uint32_t>(clip - span.first_clip),
+                                         static_cast<std::uint32_t>(slot)});
+      seconds.push_back(
+          facts.pts_seconds.empty()
+              ? (facts.average_fps > 0 ? static_cast<double>(frame) / facts.average_fps : 0)
+              : facts.pts_seconds[static_cast<std::size_t>(frame)]);
+    }
+    unit.windows.push_back(std::move(window));
+    unit.pts_seconds.push_back(std::move(seconds));
+  }
+  std::stable_sort(wanted.begin(), wanted.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [frame, slot] : wanted) {
+    if (unit.wanted.empty() || unit.wanted.back().frame != frame) {
+      const std::int64_t pts = unit.by_count ? 0 : index->packets()[index->packet_of(frame)].pts;
+      unit.wanted.push_back({frame, pts, {}});
+    }
+    unit.wanted.back().slots.push_back(slot);
+  }
+  return unit;
+}
+
+Result<std::vector<AVPacketPtr>> VideoFile::State::read_packets(const PacketChoice& choice) {
+  PacketChoice following;
+  if (next + 1 < units.size()) following = choose_packets(units[next + 1]);
+  const auto needed_later = [&](std::uint32_t i) {
+    return i >= following.begin && i < following.end() && following.keep[i - following.begin];
+  };
+  std::vector<AVPacketPtr> packets;
+  std::map<std::uint32_t, AVPacketPtr> keep_on;
+  const auto take = [&](std::uint32_t i, AVPacketPtr packet, bool here) -> Result<void> {
+    if (needed_later(i)) {
+      AVPacketPtr copy(av_packet_clone(packet.get()));  // shares the bytes
+      if (copy == nullptr) return av_failure(ErrorCode::kMemory, "keep a packet", AVERROR(ENOMEM));
+      keep_on.emplace(i, std::move(copy));
+    }
+    if (here) packets.push_back(std::move(packet));
+    return {};
+  };
+  for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
+    if (!choice.keep[i - choice.begin]) continue;
+    if (const auto held = kept.find(i); held != kept.end()) {
+      if (auto taken = take(i, std::move(held->second), true); !taken)
+        return std::move(taken.error());
+      continue;
+    }
+    if (auto there = cursor->approach(i); !there) return std::move(there.error());
+    while (cursor->position() <= i) {
+      AVPacketPtr packet(av_packet_alloc());
+      if (packet == nullptr) return av_failure(ErrorCode::kMemory, "read", AVERROR(ENOMEM));
+      const std::uint32_t at = cursor->position();
+      auto got = cursor->next(*packet);
+      if (!got) return std::move(got.error());
+      if (!*got) {  // the source has less than when it was scanned: the rest will be missing
+        kept = std::move(keep_on);
+        return packets;
+      }
+      if (auto taken = take(at, std::move(packet), at == i); !taken)
+        return std::move(taken.error());
+    }
+  }
+  // Those held already and not needed here may be needed by the next unit.
+  for (auto& [i, packet] : kept) {
+    if (packet != nullptr && needed_later(i)) keep_on.emplace(i, std::move(packet));
+  }
+  kept = std::move(keep_on);
+  return packets;
+}
+
+Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
+  State& state = *state_;
+  if (state.next >= state.units.size()) return std::optional<Unit>();
+  const UnitSpan& span = state.units[state.next];
+  PacketChoice choice = state.choose_packets(span);
+  const std::uint64_t bytes = next_unit_bytes();
+  auto unit = state.describe_unit(span);
+  if (!unit) return std::move(unit.error());
+  unit->streaming = streaming;
+  if (streaming) {
+    unit->packets =
+        packets_from_source(state.source, state.options.field, state.index, std::move(choice));
+  } else {
+    auto packets = state.read_packets(choice);
+    if (!packets) return std::move(packets.error());
+    unit->packets = packets_in_memory(std::move(*packets));
+    unit->packet_bytes = bytes;
+  }
+  ++state.next;
+  return std::optional<Unit>(std::move(*unit));
+}
+
+}  // namespace shardreel
