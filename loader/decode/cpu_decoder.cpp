@@ -200,9 +200,9 @@ Result<PassEnd> CpuDecoder::run(Progress& progress, const std::stop_token& stop)
 }
 
 Result<DecodeReport> CpuDecoder::decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) {
-  pool_.reset_peak();
   Progress progress{unit, sink, {}, std::vector<bool>(unit.wanted.size()), 0, 0, false};
   if (auto opened = open(unit.parameters); !opened) return std::move(opened.error());
+  pool_.reset_peak();
   progress.report.contexts_reused = reused_;
   auto end = run(progress, stop);
   if (end && *end == PassEnd::kNeedsFreshDecoder) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -34,13 +35,25 @@ class HashSink final : public FrameSink {
   Decoded& decoded_;
 };
 
+class StringSource final : public RandomAccess {
+ public:
+  explicit StringSource(std::string bytes) : bytes_(std::move(bytes)) {}
+  [[nodiscard]] std::uint64_t size() const noexcept override { return bytes_.size(); }
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const override {
+    if (offset >= bytes_.size()) return std::size_t{0};
+    const std::size_t count = std::min<std::size_t>(into.size(), bytes_.size() - offset);
+    std::memcpy(into.data(), bytes_.data() + offset, count);
+    return count;
+  }
+
+ private:
+  std::string bytes_;
+};
+
 }  // namespace
 
 std::shared_ptr<const RandomAccess> bytes_in_memory(std::string bytes) {
-  auto* data = new std::byte[bytes.size() + 1];
-  std::copy(bytes.begin(), bytes.end(), reinterpret_cast<char*>(data));
-  return memory_source(std::make_shared<const OwnedBytes>(
-      data, bytes.size(), [](std::byte* block) { delete[] block; }));
+  return std::make_shared<const StringSource>(std::move(bytes));
 }
 
 std::shared_ptr<const RandomAccess> file_in_memory(const std::string& path) {
