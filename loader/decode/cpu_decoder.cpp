@@ -66,6 +66,9 @@ class CpuDecoder final : public VideoDecoder {
   Result<PassEnd> run(Progress& progress, const std::stop_token& stop);
   Result<PassEnd> take_frames(Progress& progress);
   Result<PassEnd> show(Progress& progress, const AVFrame& frame);
+  static std::int64_t time_of(const AVFrame& frame) {
+    return frame.pts != AV_NOPTS_VALUE ? frame.pts : frame.best_effort_timestamp;
+  }
   static std::size_t find_wanted(const Progress& progress, const AVFrame& frame);
   bool note_error(Progress& progress, std::string_view doing, int number);
 
@@ -129,10 +132,7 @@ bool CpuDecoder::note_error(Progress& progress, std::string_view doing, int numb
 std::size_t CpuDecoder::find_wanted(const Progress& progress, const AVFrame& frame) {
   const auto& wanted = progress.unit.wanted;
   const bool count = progress.unit.by_count;
-  const std::int64_t key =
-      count ? progress.unit.first_frame + progress.shown
-            : (frame.pts != AV_NOPTS_VALUE ? frame.pts : frame.best_effort_timestamp);
-  if (!count && key < progress.unit.min_pts) return wanted.size();
+  const std::int64_t key = count ? progress.unit.first_frame + progress.shown : time_of(frame);
   // Ascending by frame, and so by pts.
   const auto at = std::lower_bound(
       wanted.begin(), wanted.end(), key,
@@ -142,11 +142,13 @@ std::size_t CpuDecoder::find_wanted(const Progress& progress, const AVFrame& fra
 }
 
 Result<PassEnd> CpuDecoder::show(Progress& progress, const AVFrame& frame) {
+  ++progress.report.frames_decoded;
+  // Leading pictures of the open group that decoding started at: broken, and not this unit's.
+  if (!progress.unit.by_count && time_of(frame) < progress.unit.min_pts) return PassEnd::kDone;
   const bool flagged = (frame.flags & AV_FRAME_FLAG_CORRUPT) != 0 || frame.decode_error_flags != 0;
   if (flagged && note_error(progress, "a frame is flagged as corrupt", AVERROR_INVALIDDATA))
     return PassEnd::kNeedsFreshDecoder;
   if (frame.key_frame != 0 && !flagged) progress.damaged = false;
-  ++progress.report.frames_decoded;
   const std::size_t index = find_wanted(progress, frame);
   ++progress.shown;
   if (index == progress.unit.wanted.size() || progress.given[index]) return PassEnd::kDone;
@@ -178,6 +180,14 @@ Result<PassEnd> CpuDecoder::take_frames(Progress& progress) {
 Result<PassEnd> CpuDecoder::run(Progress& progress, const std::stop_token& stop) {
   progress.shown = 0;
   progress.damaged = false;
+  // Behind an open start, FFmpeg's H.264 decoder trusts frames only once the keyframe was shown; a
+  // drain shows frames without that step, so it would withhold good ones. `min_pts` keeps the
+  // broken ones out instead.
+  const bool open_start = progress.unit.min_pts != INT64_MIN;
+  if (open_start && context_->codec_id == AV_CODEC_ID_H264)
+    context_->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
+  else
+    context_->flags &= ~AV_CODEC_FLAG_OUTPUT_CORRUPT;
   for (bool drain = false; !drain;) {
     if (stop.stop_requested())
       return Error{.code = ErrorCode::kStopped, .message = "stopped while decoding"};
