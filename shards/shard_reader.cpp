@@ -67,12 +67,16 @@ struct ShardReader::State {
     }
   }
 
+  [[nodiscard]] bool wanted(std::uint64_t ordinal) const {
+    return ordinal % options.modulo == options.remainder;
+  }
+
   /// The current sample is complete: nothing of its key follows.
   void close_group() {
     if (!group) return;
     if (!group->failed && !group->dropped) {
       group->sample.ordinal = next_ordinal++;
-      ready.emplace_back(std::move(group->sample));
+      if (wanted(group->sample.ordinal)) ready.emplace_back(std::move(group->sample));
     }
     group.reset();
   }
@@ -149,6 +153,8 @@ struct ShardReader::State {
     } else if (member->field == "__bad__" && entry.size > 0) {
       group->dropped = true;
       group->sample.fields.clear();
+    } else if (!wanted(next_ordinal)) {
+      group->names.insert(member->field);  // its names still count, or ordinals would differ by rank
     } else if (auto problem = refuse_size(); problem) {
       fail_group(std::move(*problem));
     } else if (auto claim = tar.check_claim(); !claim) {
@@ -288,6 +294,11 @@ ShardReader& ShardReader::operator=(ShardReader&&) noexcept = default;
 ShardReader::~ShardReader() = default;
 
 ReadStep ShardReader::step() { return state_->step(); }
+
+void ShardReader::refuse(Error error) {
+  if (state_->member && state_->group) state_->fail_group(std::move(error));
+}
+
 std::uint64_t ShardReader::position() const noexcept { return state_->tar.position(); }
 
 }  // namespace shardreel

@@ -2,6 +2,7 @@
 // A mutex that clang's thread-safety analysis understands, and the condition variable that goes
 // with it. libstdc++'s own std::mutex carries no annotations.
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 #include <stop_token>
@@ -53,6 +54,14 @@ class Condition {
     // The predicate is "woken once": any notification or the stop request ends the wait.
     bool woken = false;
     condition_.wait(mutex, stop, [&woken] { return std::exchange(woken, true); });
+    return !stop.stop_requested();
+  }
+
+  /// Wait at most `period`, too; only for what no notification can tell (the end of a child
+  /// process).
+  bool wait_for(Mutex& mutex, const std::stop_token& stop, std::chrono::milliseconds period)
+      SHARDREEL_REQUIRES(mutex) {
+    condition_.wait_for(mutex, stop, period, [] { return false; });
     return !stop.stop_requested();
   }
 

@@ -30,6 +30,9 @@ struct ShardReaderOptions {
   /// Fields that may be larger than `member_inline_bytes`; any other that is larger fails its
   /// sample (kMemory), because it has to travel in memory. Empty = every field may.
   std::vector<std::string> large_fields;
+  /// Samples to give: those with ordinal % modulo == remainder. The others keep their place in the
+  /// count, and their content is passed over.
+  std::uint64_t modulo = 1, remainder = 0;
 };
 
 /// What one step of reading gave.
@@ -58,6 +61,10 @@ class ShardReader {
 
   /// Read on until a sample is complete, a sample failed, memory is refused or the shard ends.
   ReadStep step();
+
+  /// After NeedsMemory: do not wait for it. The sample that is being put together fails with `error`
+  /// (given by the next step), and reading goes on behind it.
+  void refuse(Error error);
 
   /// Byte offset reached in the decompressed archive, for progress and stall messages.
   [[nodiscard]] std::uint64_t position() const noexcept;

@@ -1,0 +1,61 @@
+#pragma once
+// Between a lane and its consumer: the lane's batch buffers, the finished batches, the end of
+// things.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <variant>
+
+#include "loader/memory/memory_budget.h"
+#include "shardreel/batch.h"
+
+namespace shardreel {
+
+/// What a consumer finds: a batch, the end of an epoch, the end of the run, or why it cannot go on.
+struct EpochOver {
+  std::uint64_t epoch = 0;
+};
+struct RunOver {};
+using BatchItem = std::variant<Batch, EpochOver, RunOver, Error>;
+
+/// Holds `buffers` blocks of batch memory; a batch in the consumer's hands takes one with it and
+/// gives it back when it dies, also after the queue is gone. When the consumer keeps so many that
+/// the lane has none left, taking grants one more from the heap, counted under `held`. Thread-safe.
+class BatchQueue {
+ public:
+  /// `on_held` is called once, when the first batch beyond the plan is granted.
+  BatchQueue(MemoryLedger& ledger, std::size_t batch_bytes, std::size_t buffers,
+             std::function<void()> on_held);
+  BatchQueue(const BatchQueue&) = delete;
+  BatchQueue& operator=(const BatchQueue&) = delete;
+  ~BatchQueue();
+
+  // --- the lane. `generation` is that of the pass; an old one is refused.
+  /// Wait for memory for a batch; null when stopped or when the generation is over.
+  std::unique_ptr<Batch::Storage> acquire(std::uint64_t generation, const std::stop_token& stop);
+  bool push(BatchItem item, std::uint64_t generation);
+
+  // --- the consumer
+  /// Wait for the next item; nothing when stopped. RunOver and Error stay for the next call.
+  std::optional<BatchItem> take(const std::stop_token& stop);
+
+  /// Void what is queued and refuse what comes from older generations; returns the clips voided.
+  std::uint64_t restart(std::uint64_t generation);
+
+  [[nodiscard]] std::uint64_t generation() const;
+  [[nodiscard]] std::size_t ready() const;  ///< batches queued
+  [[nodiscard]] bool lane_waits() const;    ///< the lane has no buffer: the consumer is slower
+
+ private:
+  struct State;
+  class PooledBlock;
+  class HeldBlock;
+
+  const std::shared_ptr<State> state_;  // shared with the batches in the consumer's hands
+  const std::function<void()> on_held_;
+};
+
+}  // namespace shardreel

@@ -1,0 +1,89 @@
+#pragma once
+// The right half of a lane: what comes out of the line in sequence goes through the shuffle into
+// batches.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <vector>
+
+#include "loader/memory/memory_budget.h"
+#include "loader/pipeline/batch_queue.h"
+#include "loader/pipeline/counters.h"
+#include "loader/pipeline/memory_plan.h"
+#include "loader/pipeline/unit_line.h"
+#include "loader/shuffle/shuffle_order.h"
+#include "shardreel/options.h"
+
+namespace shardreel {
+
+/// What the batcher needs to tell its lane. `generation` is the one it was restarted with: what
+/// comes from an old one is void.
+struct BatcherEvents {
+  /// The epoch's batches are complete before its pass is: give the pass up. Returns clips voided.
+  std::function<std::uint64_t(std::uint64_t generation)> abandon_pass;
+  /// Feed the samples of the same epoch once more.
+  std::function<void(std::uint64_t epoch, std::uint64_t generation)> repeat_pass;
+  /// The epoch is over; with `batches_per_epoch`, the next pass is waiting to be told.
+  std::function<void(std::uint64_t epoch, std::uint64_t generation)> epoch_over;
+};
+
+/// Takes the line's items in sequence; gives batches, ends of epochs and the failure that ends the
+/// run. Holds the shuffle buffer and the batch being made. Waits only for a free batch buffer. Used
+/// by the lane's thread.
+class Batcher {
+ public:
+  Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::string device,
+          std::uint64_t shards, MemoryLedger& ledger, BatchQueue& queue, Counters& counters,
+          BatcherEvents events);
+
+  /// Begin anew with this epoch; what is held is dropped.
+  void restart(std::uint64_t epoch, std::uint64_t generation);
+
+  /// Take one item. False when nothing more can come of this generation (failed, or it was voided).
+  bool accept(LineItem item, const std::stop_token& stop);
+
+  /// Drop everything that is held, counted as `reason`.
+  void drop_all(DropReason reason);
+
+ private:
+  bool on_clip(ClipItem item, const std::stop_token& stop);
+  bool on_unit_end(const UnitEnd& end);
+  bool on_failure(const FailureItem& failure);
+  bool on_end_of_pass(const std::stop_token& stop);
+  bool deliver(Clip clip, const std::stop_token& stop);
+  bool push_batch();
+  bool end_epoch();
+  bool fail_run(Error error);
+  bool judge(bool at_end);
+
+  const LoaderOptions& options_;
+  const MemoryPlan& plan_;
+  const std::string device_;
+  const std::uint64_t shards_;  // of this lane in an epoch
+  BatchQueue& queue_;
+  Counters& counters_;
+  const BatcherEvents events_;
+  MemoryShare shuffle_;
+
+  ShuffleOrder order_;
+  std::map<ClipId, Clip> held_;  // what `order_` holds
+  std::vector<ClipId> leaving_;
+
+  std::unique_ptr<Batch::Storage> storage_;  // of the batch being made
+  std::vector<ClipInfo> infos_;
+
+  std::uint64_t restarts_ = 0;  // tells loops that what they walk over is gone
+  std::uint64_t epoch_ = 0;
+  std::uint64_t generation_ = 0;
+  std::uint64_t pass_ = 0;  // of this epoch: > 0 repeats
+  std::uint64_t batches_ = 0;
+  std::uint64_t clips_in_epoch_ = 0;
+  std::uint64_t samples_seen_ = 0, samples_failed_ = 0, shards_failed_ = 0;
+  std::optional<Error> first_failure_;
+};
+
+}  // namespace shardreel

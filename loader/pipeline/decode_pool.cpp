@@ -1,0 +1,106 @@
+#include "loader/pipeline/decode_pool.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "loader/decode/video_decoder.h"
+#include "loader/media/frame_converter.h"
+#include "loader/window/clip_cutter.h"
+
+namespace shardreel {
+
+/// One decode thread's tools.
+class DecodePool::Worker {
+ public:
+  explicit Worker(DecodePool& pool)
+      : pool_(pool),
+        decoder_(make_cpu_decoder()),
+        converter_(make_frame_converter(pool.options_.transform)) {}
+
+  void run(const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      const std::uint64_t seen = pool_.work_.version();
+      UnitLine* line = nullptr;
+      if (auto job = pool_.take(line)) {
+        const Timed timed(pool_.counters_.decode);
+        decode(*line, *job);
+        continue;
+      }
+      // Nothing to do may mean that there is no memory to do it: what is kept for speed goes first.
+      decoder_->trim();
+      const Timed timed(pool_.counters_.decode_idle);
+      pool_.work_.wait(seen, stop);
+    }
+  }
+
+ private:
+  void decode(UnitLine& line, UnitJob& job) {
+    ClipCutter cutter(
+        job.unit, job.sample->context, *converter_,
+        [&]() -> Result<ClipMemory> { return begin_clip(line, job); },
+        [&](std::size_t clip, ClipResult result) { line.emit(job, clip, std::move(result)); });
+    std::optional<Error> cause;
+    auto report = decoder_->decode(job.unit, cutter, job.stop);
+    if (!report) {
+      cause = std::move(report.error());
+    } else {
+      pool_.counters_.frames_decoded += report->frames_decoded;
+      cause = std::move(report->first_error);
+    }
+    if (cause) {
+      const SampleFields& sample = *job.sample->context.sample;
+      cause->at(sample.shard, sample.key);
+    }
+    cutter.finish(cause);
+    line.finish(job);
+  }
+
+  Result<ClipMemory> begin_clip(UnitLine& line, UnitJob& job) {
+    auto reservation = line.begin_clip(job);
+    if (!reservation) return reservation.error();
+    ClipMemory memory;
+    memory.reservation = std::move(*reservation);
+    memory.block = pool_.clips_.take();
+    if (!memory.block) {
+      return Error{
+          ErrorCode::kInternal, "a clip's memory was reserved but is not there", {}, {}, {}};
+    }
+    return memory;
+  }
+
+  DecodePool& pool_;
+  std::unique_ptr<VideoDecoder> decoder_;
+  std::unique_ptr<FrameConverter> converter_;
+};
+
+DecodePool::DecodePool(const LoaderOptions& options, BlockPool& clips, Signal& work,
+                       Counters& counters)
+    : options_(options), clips_(clips), work_(work), counters_(counters) {}
+
+void DecodePool::start(std::vector<DecodeLane> lanes, std::size_t threads) {
+  lanes_ = std::move(lanes);
+  for (std::size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this](const std::stop_token& stop) { Worker(*this).run(stop); });
+  }
+}
+
+void DecodePool::stop() {
+  for (std::jthread& thread : threads_) thread.request_stop();
+  threads_.clear();
+}
+
+std::shared_ptr<UnitJob> DecodePool::take(UnitLine*& from) {
+  std::vector<std::pair<std::uint64_t, UnitLine*>> order;
+  order.reserve(lanes_.size());
+  for (const DecodeLane& lane : lanes_) order.emplace_back(lane.progress(), lane.line);
+  std::ranges::stable_sort(order, {}, &std::pair<std::uint64_t, UnitLine*>::first);
+  for (const auto& [progress, line] : order) {
+    if (auto job = line->try_take()) {
+      from = line;
+      return job;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,51 @@
+#pragma once
+// The decode threads, shared by all lanes.
+
+#include <functional>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "loader/base/signal.h"
+#include "loader/memory/block_pool.h"
+#include "loader/pipeline/counters.h"
+#include "loader/pipeline/unit_line.h"
+#include "shardreel/options.h"
+
+namespace shardreel {
+
+/// A lane as the decode threads see it.
+struct DecodeLane {
+  UnitLine* line = nullptr;  ///< borrowed
+  std::function<std::uint64_t()>
+      progress;  ///< grows as the lane gets on; the smallest is served first
+};
+
+/// Threads that take units from the lane furthest behind, decode them and cut their clips. Each has
+/// one decoder and one scaler; what they keep between units is given back before they wait.
+class DecodePool {
+ public:
+  DecodePool(const LoaderOptions& options, BlockPool& clips, Signal& work, Counters& counters);
+  DecodePool(const DecodePool&) = delete;
+  DecodePool& operator=(const DecodePool&) = delete;
+  ~DecodePool() { stop(); }
+
+  /// Start `threads` threads on these lanes. `work` is raised when a unit may be ready.
+  void start(std::vector<DecodeLane> lanes, std::size_t threads);
+
+  /// Stop and join. The lines must have been cleared, so that no decoder waits for memory.
+  void stop();
+
+ private:
+  class Worker;
+  std::shared_ptr<UnitJob> take(UnitLine*& from);
+
+  const LoaderOptions& options_;
+  BlockPool& clips_;
+  Signal& work_;
+  Counters& counters_;
+  std::vector<DecodeLane> lanes_;
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace shardreel

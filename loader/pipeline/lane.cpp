@@ -1,0 +1,213 @@
+#include "loader/pipeline/lane.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+namespace shardreel {
+namespace {
+
+constexpr std::uint64_t kEndless = std::numeric_limits<std::uint64_t>::max();
+
+std::uint64_t shards_of(std::uint64_t shards, std::uint64_t rank, std::uint64_t world) {
+  return shards < world ? shards : (shards - rank + world - 1) / world;
+}
+
+std::uint64_t epochs_of(const LoaderOptions& options) {
+  return options.batch.epochs == 0 ? kEndless : options.batch.epochs;
+}
+
+}  // namespace
+
+Lane::Lane(LaneContext context, std::string device, std::uint64_t rank, std::uint64_t world)
+    : context_(std::move(context)),
+      rank_(rank),
+      world_(world),
+      decode_(context_.ledger, "decode", context_.plan.lane_decode_bytes),
+      line_(decode_, [this] { context_.work.raise(); }),
+      queue_(context_.ledger, context_.plan.batch_bytes, context_.plan.lane_batches,
+             [this, device] {
+               context_.warn(fmt::format(
+                   "lane {}: the consumer keeps more than held_batches = {} batches; further ones "
+                   "are allocated beyond the memory plan (counted as held)",
+                   device, context_.options.batch.held_batches));
+             }),
+      feed_(context_.options, context_.plan, context_.reading, context_.ledger, line_,
+            context_.counters),
+      batcher_(
+          context_.options, context_.plan, device,
+          shards_of(context_.reading.shards().size(), rank, world), context_.ledger, queue_,
+          context_.counters,
+          {.abandon_pass = [this](auto generation) { return abandon_pass(generation); },
+           .repeat_pass = [this](auto epoch, auto generation) { repeat_pass(epoch, generation); },
+           .epoch_over = [this](auto epoch, auto generation) { epoch_over(epoch, generation); }}),
+      first_epoch_(context_.options.batch.epoch),
+      next_feed_(first_epoch_),
+      // With batches_per_epoch the next pass depends on what this one gives: one at a time.
+      feeds_left_(context_.options.batch.batches_per_epoch ? 1 : epochs_of(context_.options)),
+      epochs_left_(epochs_of(context_.options)),
+      taking_(first_epoch_) {}
+
+void Lane::start() {
+  {
+    const MutexLock lock(mutex_);
+    batcher_.restart(first_epoch_, generation_);
+  }
+  feeder_ = std::jthread([this] { feed(stop_.get_token()); });
+  runner_ = std::jthread([this] { run(stop_.get_token()); });
+}
+
+void Lane::interrupt() noexcept {
+  stop_.request_stop();
+  {
+    const MutexLock lock(mutex_);
+    pass_stop_.request_stop();
+  }
+  changed_.notify_all();
+  context_.counters.drop(DropReason::kStopped, line_.clear(false));
+}
+
+void Lane::stop() noexcept {
+  interrupt();
+  if (feeder_.joinable()) feeder_.join();
+  if (!runner_.joinable()) return;
+  runner_.join();
+  batcher_.drop_all(DropReason::kStopped);
+  context_.counters.drop(DropReason::kStopped, queue_.restart(kEndless));
+}
+
+bool Lane::await_pass(std::uint64_t& epoch, std::stop_token& pass, const std::stop_token& stop) {
+  const MutexLock lock(mutex_);
+  while (feeds_left_ == 0) {
+    if (!changed_.wait(mutex_, stop)) return false;
+  }
+  if (stop.stop_requested()) return false;
+  if (feeds_left_ != kEndless) --feeds_left_;
+  epoch = next_feed_++;
+  pass = pass_stop_.get_token();
+  pass_end_ = DropReason::kStopped;
+  return true;
+}
+
+void Lane::feed(const std::stop_token& stop) {
+  std::uint64_t epoch = 0;
+  std::stop_token pass;
+  while (await_pass(epoch, pass, stop)) {
+    const std::uint64_t left = feed_.run_pass(epoch, rank_, world_, pass);
+    const MutexLock lock(mutex_);
+    context_.counters.drop(pass_end_, left);
+  }
+}
+
+void Lane::run(const std::stop_token& stop) {
+  bool accepting = true;
+  while (auto item = line_.next(stop)) {
+    if (std::holds_alternative<Cleared>(*item)) {
+      const MutexLock lock(mutex_);
+      batcher_.restart(first_epoch_, generation_);
+      accepting = true;
+    } else if (accepting) {
+      accepting = batcher_.accept(std::move(*item), stop);
+    } else if (const auto* clip = std::get_if<ClipItem>(&*item)) {
+      // Between the end of a generation and the news of the next one.
+      if (clip->result.clip) context_.counters.drop(DropReason::kStopped, 1);
+    }
+  }
+}
+
+std::uint64_t Lane::abandon_pass(std::uint64_t generation) {
+  {
+    const MutexLock lock(mutex_);
+    if (generation != generation_) return 0;
+    pass_stop_.request_stop();
+    pass_stop_ = std::stop_source();
+    pass_end_ = DropReason::kUnequal;
+    feeds_left_ = 0;
+  }
+  return line_.clear(false);
+}
+
+void Lane::repeat_pass(std::uint64_t epoch, std::uint64_t generation) {
+  const MutexLock lock(mutex_);
+  if (generation != generation_) return;
+  next_feed_ = epoch;
+  feeds_left_ = 1;
+  changed_.notify_all();
+}
+
+void Lane::epoch_over(std::uint64_t epoch, std::uint64_t generation) {
+  const MutexLock lock(mutex_);
+  if (generation != generation_) return;
+  if (epochs_left_ != kEndless) --epochs_left_;
+  if (epochs_left_ == 0) {
+    queue_.push(RunOver{}, generation);
+  } else if (context_.options.batch.batches_per_epoch) {
+    next_feed_ = epoch + 1;
+    feeds_left_ = 1;
+    changed_.notify_all();
+  }
+}
+
+void Lane::set_epoch(std::uint64_t epoch) {
+  std::uint64_t generation = 0;
+  {
+    const MutexLock lock(mutex_);
+    generation = ++generation_;
+    pass_stop_.request_stop();
+    pass_stop_ = std::stop_source();
+    pass_end_ = DropReason::kStopped;
+    first_epoch_ = next_feed_ = taking_ = epoch;
+    epochs_left_ = std::max<std::uint64_t>(1, epochs_left_);
+    feeds_left_ = context_.options.batch.batches_per_epoch ? 1 : epochs_left_;
+  }
+  context_.counters.drop(DropReason::kStopped, queue_.restart(generation));
+  context_.counters.drop(DropReason::kStopped, line_.clear(true));
+  changed_.notify_all();
+}
+
+std::uint64_t Lane::epoch() const {
+  const MutexLock lock(mutex_);
+  return taking_;
+}
+
+std::optional<Batch> Lane::next() {
+  std::optional<BatchItem> item;
+  {
+    {
+      const MutexLock lock(mutex_);
+      waiting_since_ = std::chrono::steady_clock::now();
+    }
+    const Timed timed(context_.counters.consumer_wait);
+    item = queue_.take(stop_.get_token());
+    const MutexLock lock(mutex_);
+    waiting_since_.reset();
+  }
+  if (!item) throw ShardreelError({ErrorCode::kStopped, "the loader was stopped", {}, {}, {}});
+  if (auto* batch = std::get_if<Batch>(&*item)) {
+    ++delivered_;
+    ++context_.counters.batches;
+    context_.counters.clips += batch->size();
+    context_.counters.frames += batch->size() * context_.options.window.num_frames;
+    return std::move(*batch);
+  }
+  if (const auto* over = std::get_if<EpochOver>(&*item)) {
+    const MutexLock lock(mutex_);
+    taking_ = over->epoch + 1;
+    return std::nullopt;
+  }
+  if (const auto* error = std::get_if<Error>(&*item)) throw ShardreelError(*error);
+  return std::nullopt;
+}
+
+std::string Lane::stalled(std::chrono::seconds least) const {
+  {
+    const MutexLock lock(mutex_);
+    if (!waiting_since_ || std::chrono::steady_clock::now() - *waiting_since_ < least) return {};
+  }
+  const std::string shard = feed_.waiting_for();
+  return shard.empty() ? "decoding" : shard;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,196 @@
+#include "shardreel/loader.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "loader/base/signal.h"
+#include "loader/memory/block_pool.h"
+#include "loader/memory/process_memory.h"
+#include "loader/pipeline/counters.h"
+#include "loader/pipeline/decode_pool.h"
+#include "loader/pipeline/lane.h"
+#include "loader/pipeline/memory_plan.h"
+#include "loader/pipeline/monitor.h"
+#include "loader/pipeline/rank.h"
+#include "loader/pipeline/resolve.h"
+#include "loader/pipeline/verdict.h"
+#include "loader/read/read_service.h"
+#include "shardreel/shard_url.h"
+
+namespace shardreel {
+
+using std::chrono::steady_clock;
+
+/// Owns everything and passes references down. Members are in the order in which they are needed:
+/// destruction runs backwards, and what is still in flight finds what it stands on.
+class Loader::Impl {
+ public:
+  Impl(Resolved resolved, ShardList shards, LogCallback log)
+      : options_(std::move(resolved.options)),
+        plan_(resolved.plan),
+        rank_source_(std::move(resolved.rank_source)),
+        log_(std::move(log)),
+        opened_(steady_clock::now()),
+        clips_(plan_.clip_bytes,
+               plan_.lanes *
+                   ((plan_.lane_decode_bytes + plan_.lane_shuffle_bytes) / plan_.clip_bytes)),
+        monitor_(loop_, ledger_,
+                 {.warn = [this](std::string_view text) { say(LogLevel::kWarning, text); },
+                  .stalled = [this](std::chrono::seconds least) { return stalled(least); }}),
+        reading_(options_.input, plan_.lanes, std::move(shards), ledger_, loop_),
+        decoding_(options_, clips_, work_, counters_) {
+    const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
+    for (std::size_t i = 0; i < plan_.lanes; ++i) {
+      lanes_.push_back(std::make_unique<Lane>(
+          LaneContext{options_, plan_, reading_, ledger_, counters_, work_,
+                      [this](std::string_view text) { say(LogLevel::kWarning, text); }},
+          options_.resource.devices[i], *options_.batch.rank * plan_.lanes + i, world));
+    }
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() { stop(); }
+
+  void start() {
+    say(LogLevel::kInfo, rank_source_);
+    monitor_.start();
+    event_thread_ = std::thread([this] { loop_.run(); });
+    std::vector<DecodeLane> served;
+    for (const auto& lane : lanes_) {
+      served.push_back({&lane->line(), [of = lane.get()] { return of->progress(); }});
+    }
+    decoding_.start(std::move(served), options_.resource.decode_threads);
+    for (const auto& lane : lanes_) lane->start();
+  }
+
+  /// From the right to the left would deadlock nobody, but this order leaves nobody waiting: first
+  /// everyone is told, then threads are joined, those that others wait for last.
+  void stop() noexcept {
+    const std::lock_guard lock(stop_mutex_);
+    if (std::exchange(stopped_, true)) return;
+    closed_ = steady_clock::now();
+    for (const auto& lane : lanes_) lane->interrupt();
+    decoding_.stop();
+    for (const auto& lane : lanes_) lane->stop();
+    loop_.stop();
+    if (event_thread_.joinable()) event_thread_.join();
+  }
+
+  Lane& lane(std::size_t number) {
+    if (number >= lanes_.size()) {
+      throw ShardreelError({ErrorCode::kInvalidOption,
+                            fmt::format("lane {} of {}: expected one below the number of devices",
+                                        number, lanes_.size()),
+                            {},
+                            {},
+                            {}});
+    }
+    return *lanes_[number];
+  }
+  const std::vector<std::unique_ptr<Lane>>& lanes() const { return lanes_; }
+
+  std::optional<Batch> next(std::size_t number) {
+    auto batch = lane(number).next();
+    if (batch) {
+      std::int64_t never = 0;
+      const auto now = (steady_clock::now() - opened_).count();
+      first_batch_.compare_exchange_strong(never, now);
+    }
+    return batch;
+  }
+
+  Metrics metrics() {
+    Metrics metrics;
+    counters_.write_to(metrics);
+    monitor_.read(metrics);
+    metrics.shards_opened = reading_.shards_opened();
+    {
+      const std::lock_guard lock(stop_mutex_);
+      const auto until = stopped_ ? closed_ : steady_clock::now();
+      metrics.seconds = std::chrono::duration<double>(until - opened_).count();
+    }
+    metrics.first_batch_seconds =
+        std::chrono::duration<double>(steady_clock::duration(first_batch_.load())).count();
+    metrics.verdict = verdict(metrics, options_, plan_.lanes);
+    return metrics;
+  }
+
+  const LoaderOptions& options() const { return options_; }
+  const std::string& rank_source() const { return rank_source_; }
+
+ private:
+  void say(LogLevel level, std::string_view text) {
+    if (!log_) return;
+    const std::lock_guard lock(log_mutex_);
+    log_(level, text);
+  }
+
+  std::string stalled(std::chrono::seconds least) const {
+    for (const auto& lane : lanes_) {
+      if (std::string what = lane->stalled(least); !what.empty()) return what;
+    }
+    return {};
+  }
+
+  const LoaderOptions options_;
+  const MemoryPlan plan_;
+  const std::string rank_source_;
+  const LogCallback log_;
+  std::mutex log_mutex_;
+  const steady_clock::time_point opened_;
+  std::atomic<std::int64_t> first_batch_{0};
+
+  MemoryLedger ledger_;
+  Counters counters_;
+  BlockPool clips_;
+  Signal work_;
+  boost::asio::io_context loop_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_running_{
+      loop_.get_executor()};
+  Monitor monitor_;
+  ReadService reading_;
+  DecodePool decoding_;
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::thread event_thread_;
+
+  std::mutex stop_mutex_;
+  bool stopped_ = false;
+  steady_clock::time_point closed_;
+};
+
+Loader Loader::open(const LoaderOptions& options, LogCallback log) {
+  Resolved resolved = resolve(options, process_environment()).value();
+  ShardList shards = ShardList::parse(options.input.urls).value();
+  if (shards.size() == 0) {
+    throw ShardreelError({ErrorCode::kInvalidOption, "urls names no shard at all", {}, {}, {}});
+  }
+  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(log));
+  impl->start();
+  return Loader(std::move(impl));
+}
+
+Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Loader::Loader(Loader&&) noexcept = default;
+Loader& Loader::operator=(Loader&&) noexcept = default;
+Loader::~Loader() = default;
+
+std::size_t Loader::lanes() const noexcept { return impl_->lanes().size(); }
+std::optional<Batch> Loader::next(std::size_t lane) { return impl_->next(lane); }
+void Loader::set_epoch(std::uint64_t epoch) {
+  for (const auto& lane : impl_->lanes()) lane->set_epoch(epoch);
+}
+std::uint64_t Loader::epoch(std::size_t lane) const { return impl_->lane(lane).epoch(); }
+void Loader::stop() noexcept { impl_->stop(); }
+Metrics Loader::metrics() const { return impl_->metrics(); }
+const LoaderOptions& Loader::options() const noexcept { return impl_->options(); }
+const std::string& Loader::rank_source() const noexcept { return impl_->rank_source(); }
+
+}  // namespace shardreel

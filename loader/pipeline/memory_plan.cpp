@@ -1,0 +1,140 @@
+#include "loader/pipeline/memory_plan.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+
+#include "loader/media/frame_geometry.h"
+#include "loader/memory/block_pool.h"
+#include "loader/memory/process_memory.h"
+#include "shardreel/units.h"
+
+namespace shardreel {
+namespace {
+
+// What one open shard takes besides samples: libarchive's block and a pipe's buffer.
+constexpr std::uint64_t kShardBuffers = 1_MiB + 256_KiB;
+// Below these the pipeline would spool every member and decode nothing larger than a thumbnail.
+constexpr std::uint64_t kLeastMember = 64_KiB;
+constexpr std::uint64_t kLeastPackets = 1_MiB;
+constexpr std::uint64_t kLeastDecoder = 8_MiB;
+// More read-ahead than this per lane has no use: decoding is a hundred times slower than reading.
+constexpr std::uint64_t kMostEncoded = 512_MiB;
+
+std::uint64_t elements_per_clip(const LoaderOptions& options) {
+  return slot_bytes(options.transform) * options.window.num_frames;
+}
+
+/// Clips of one video that hold memory at one time: windows that overlap.
+std::uint64_t open_clips(const WindowOptions& window) {
+  const std::uint64_t span = (std::uint64_t{window.num_frames} - 1) * window.frame_step + 1;
+  return (span + window.stride() - 1) / window.stride();
+}
+
+}  // namespace
+
+Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_t local_ranks) {
+  if (!text.ends_with('%')) return parse_bytes(text);
+  double percent = 0;
+  const char* end = text.data() + text.size() - 1;
+  const auto [stopped, status] = std::from_chars(text.data(), end, percent);
+  if (status != std::errc{} || stopped != end || !(percent > 0 && percent <= 100)) {
+    return Error{ErrorCode::kInvalidOption,
+                 fmt::format("memory_bytes '{}' is not a percentage above 0 and up to 100", text),
+                 {},
+                 {},
+                 {}};
+  }
+  const std::uint64_t machine = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                                static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const std::uint64_t limit = std::min(machine, cgroup_memory_limit().value_or(machine));
+  return static_cast<std::uint64_t>(static_cast<double>(limit) * percent / 100) /
+         std::max<std::uint32_t>(1, local_ranks);
+}
+
+Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
+  MemoryPlan plan;
+  const auto memory = resolve_memory_bytes(options.resource.memory_bytes, 1);
+  if (!memory) return memory.error();
+  plan.memory_bytes = *memory;
+  plan.lanes = std::max<std::size_t>(1, options.resource.devices.size());
+  plan.clip_bytes = BlockPool::block_bytes_for(elements_per_clip(options));
+  plan.batch_bytes =
+      BlockPool::block_bytes_for(elements_per_clip(options) *
+                                 element_bytes(options.transform.dtype) * options.batch.batch_size);
+  plan.lane_batches = options.batch.prefetch_batches + options.batch.held_batches;
+  plan.open_clips = open_clips(options.window);
+
+  const bool shuffles = options.batch.shuffle == ShuffleMode::kAll;
+  const bool half = options.resource.shuffle_bytes.empty();
+  std::uint64_t shuffle = 0;
+  if (shuffles && half) shuffle = plan.memory_bytes / 2;
+  if (shuffles && !half) {
+    const auto given = parse_bytes(options.resource.shuffle_bytes);
+    if (!given) return given.error();
+    shuffle = *given;
+  }
+  plan.lane_shuffle_bytes = shuffle / plan.lanes;
+
+  const std::uint64_t shards = options.input.open_shards;
+  const std::uint64_t videos = options.input.open_videos;
+  const std::uint64_t members = 2 * shards + videos;
+  const std::uint64_t least_encoded =
+      shards * kShardBuffers + members * kLeastMember + kLeastPackets;
+  const std::uint64_t least_decode = kLeastDecoder + plan.open_clips * plan.clip_bytes;
+  const std::uint64_t batches = plan.lanes * plan.lane_batches * plan.batch_bytes;
+  const std::uint64_t least_rest = plan.lanes * (least_encoded + least_decode);
+  const std::uint64_t fixed = batches + least_rest;
+  plan.smallest_bytes = shuffles && half ? 2 * fixed : fixed + shuffle;
+  if (plan.smallest_bytes > plan.memory_bytes) {
+    return Error{ErrorCode::kMemory,
+                 fmt::format("memory_bytes {} is not enough: these options need {} ({} bytes): "
+                             "batches {}, shuffle buffer {}, reading and decoding at least {}. "
+                             "Give that much, or lower shuffle_bytes, batch_size or num_frames",
+                             format_bytes(plan.memory_bytes), format_bytes(plan.smallest_bytes),
+                             plan.smallest_bytes, format_bytes(batches),
+                             half && shuffles ? "half of memory_bytes" : format_bytes(shuffle),
+                             format_bytes(least_rest)),
+                 {},
+                 {},
+                 {}};
+  }
+
+  const std::uint64_t rest = (plan.memory_bytes - batches - shuffle) / plan.lanes;
+  const std::uint64_t encoded =
+      std::clamp(rest / 4, least_encoded, std::max(least_encoded, kMostEncoded));
+  plan.lane_decode_bytes = rest - encoded;
+  const std::uint64_t buffered = encoded - shards * kShardBuffers;
+  plan.packet_bytes = std::max(kLeastPackets, buffered / 4);
+  const std::uint64_t member = (buffered - plan.packet_bytes) / members;
+  plan.inline_bytes = std::min(options.input.member_inline_bytes, member);
+  plan.shard_bytes = 2 * member;
+  plan.video_bytes = videos * member;
+  return plan;
+}
+
+std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
+  const std::uint64_t shards = options.input.open_shards;
+  return {
+      {"batches", lanes * lane_batches * batch_bytes,
+       fmt::format("{} lanes x (prefetch_batches {} + held_batches {}) x {}", lanes,
+                   options.batch.prefetch_batches, options.batch.held_batches,
+                   format_bytes(batch_bytes))},
+      {"shuffle", lanes * lane_shuffle_bytes,
+       fmt::format("{} clips of {}", lanes * (lane_shuffle_bytes / clip_bytes),
+                   format_bytes(clip_bytes))},
+      {"read ahead", lanes * shards * (shard_bytes + kShardBuffers),
+       fmt::format("{} open shards a lane; members up to {} are read whole", shards,
+                   format_bytes(inline_bytes))},
+      {"open videos", lanes * video_bytes,
+       fmt::format("{} open videos a lane", options.input.open_videos)},
+      {"packets", lanes * packet_bytes, "units that wait to be decoded"},
+      {"decode", lanes * lane_decode_bytes,
+       fmt::format("decoders, their frames, and clips being made ({} decode threads)",
+                   options.resource.decode_threads)},
+  };
+}
+
+}  // namespace shardreel

@@ -1,0 +1,42 @@
+#pragma once
+// From options to byte shares, before anything starts.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "shardreel/error.h"
+#include "shardreel/loader.h"
+#include "shardreel/options.h"
+
+namespace shardreel {
+
+/// Disjoint shares of `memory_bytes`; those marked "lane" are per lane. Decides nothing about
+/// order: the shuffle's share is an option, the others only say how far ahead is read and decoded.
+struct MemoryPlan {
+  std::uint64_t memory_bytes = 0;
+  std::uint64_t lanes = 1;
+  std::uint64_t clip_bytes = 0;   ///< of one clip's block, whole pages
+  std::uint64_t batch_bytes = 0;  ///< of one batch's block, whole pages
+
+  std::uint64_t lane_shuffle_bytes = 0;
+  std::uint64_t lane_batches = 0;       ///< buffers
+  std::uint64_t shard_bytes = 0;        ///< lane: read ahead per open shard
+  std::uint64_t video_bytes = 0;        ///< lane: of all open videos
+  std::uint64_t packet_bytes = 0;       ///< lane: of units that wait to be decoded
+  std::uint64_t lane_decode_bytes = 0;  ///< decoders, their frames, and clips being made
+  std::uint64_t inline_bytes = 0;       ///< members up to this are read whole
+  std::uint64_t open_clips = 1;         ///< clips of one video that are being made at one time
+  std::uint64_t smallest_bytes = 0;     ///< the least memory_bytes that these options can run with
+
+  [[nodiscard]] std::vector<PlanRow> rows(const LoaderOptions& options) const;
+};
+
+/// Resolve "2GiB" or "25%" (of the cgroup's limit, else of the machine, divided by local ranks).
+Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_t local_ranks);
+
+/// Plan for valid options whose sizes are resolved to bytes. kMemory names the figure that would
+/// do.
+Result<MemoryPlan> make_memory_plan(const LoaderOptions& options);
+
+}  // namespace shardreel

@@ -1,0 +1,114 @@
+#include "loader/pipeline/monitor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <string>
+#include <utility>
+
+#include "loader/base/mutex.h"
+#include "shardreel/units.h"
+
+namespace shardreel {
+namespace {
+
+using std::chrono::seconds;
+using std::chrono::steady_clock;
+
+constexpr seconds kPeriod{1};
+constexpr seconds kStall{30};
+constexpr double kMostDivergence = 0.15;
+// Below this the comparison of ledger and kernel says nothing: libraries and stacks weigh more.
+constexpr std::uint64_t kWorthComparing = 256_MiB;
+
+}  // namespace
+
+struct Monitor::State {
+  State(boost::asio::io_context& loop, const MemoryLedger& memory_ledger, Hooks given)
+      : timer(loop), ledger(memory_ledger), hooks(std::move(given)), baseline(process_memory()) {}
+
+  boost::asio::steady_timer timer;
+  const MemoryLedger& ledger;
+  const Hooks hooks;
+  const ProcessMemory baseline;
+
+  mutable Mutex mutex;
+  mutable ProcessMemory now SHARDREEL_GUARDED_BY(mutex);
+  mutable ProcessMemory peak SHARDREEL_GUARDED_BY(mutex);
+  bool warned_divergence SHARDREEL_GUARDED_BY(mutex) = false;  // said once
+  steady_clock::time_point warned_stall SHARDREEL_GUARDED_BY(mutex);
+
+  void sample() const {
+    const ProcessMemory memory = process_memory();
+    const MutexLock lock(mutex);
+    now = memory;
+    peak.pss_bytes = std::max(peak.pss_bytes, memory.pss_bytes);
+    peak.rss_bytes = std::max(peak.rss_bytes, memory.rss_bytes);
+  }
+
+  void arm() {
+    timer.expires_after(kPeriod);
+    timer.async_wait([this](const boost::system::error_code& error) {
+      if (error) return;
+      sample();
+      compare();
+      look_for_stall();
+      arm();
+    });
+  }
+
+  /// Memory that is kept for reuse counts as in use for the kernel, so its peaks are what compares.
+  void compare() {
+    const MemoryLedger::Snapshot use = ledger.snapshot();
+    std::uint64_t kept = 0;
+    for (const auto& tag : use.tags) kept += tag.peak;
+    std::uint64_t grown = 0;
+    {
+      const MutexLock lock(mutex);
+      if (warned_divergence || kept < kWorthComparing) return;
+      grown = now.pss_bytes - std::min(now.pss_bytes, baseline.pss_bytes);
+      if (static_cast<double>(grown) <= (1 + kMostDivergence) * static_cast<double>(kept)) return;
+      warned_divergence = true;
+    }
+    hooks.warn(fmt::format("the process has grown by {}, the memory ledger accounts for {} at most",
+                           format_bytes(grown), format_bytes(kept)));
+  }
+
+  void look_for_stall() {
+    const std::string what = hooks.stalled(kStall);
+    if (what.empty()) return;
+    {
+      const MutexLock lock(mutex);
+      if (steady_clock::now() - warned_stall < kStall) return;
+      warned_stall = steady_clock::now();
+    }
+    hooks.warn(fmt::format("no batch for {} s: waiting for {}", kStall.count(), what));
+  }
+};
+
+Monitor::Monitor(boost::asio::io_context& loop, const MemoryLedger& ledger, Hooks hooks)
+    : state_(std::make_unique<State>(loop, ledger, std::move(hooks))) {}
+
+Monitor::~Monitor() = default;
+
+void Monitor::start() { state_->arm(); }
+
+void Monitor::read(Metrics& metrics) const {
+  state_->sample();
+  const MemoryLedger::Snapshot use = state_->ledger.snapshot();
+  for (std::size_t i = 0; i < kMemoryTags; ++i) {
+    metrics.ledger[std::string(to_string(static_cast<MemoryTag>(i)))] = {use.tags[i].now,
+                                                                         use.tags[i].peak};
+  }
+  metrics.ledger_peak_bytes = use.total.peak;
+  metrics.baseline_pss_bytes = state_->baseline.pss_bytes;
+  const MutexLock lock(state_->mutex);
+  metrics.pss_bytes = state_->now.pss_bytes;
+  metrics.rss_bytes = state_->now.rss_bytes;
+  metrics.peak_pss_bytes = state_->peak.pss_bytes;
+  metrics.peak_rss_bytes = state_->peak.rss_bytes;
+}
+
+}  // namespace shardreel

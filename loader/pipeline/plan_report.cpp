@@ -1,0 +1,59 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "loader/pipeline/rank.h"
+#include "loader/pipeline/resolve.h"
+#include "shardreel/loader.h"
+#include "shardreel/units.h"
+
+namespace shardreel {
+
+Result<MemoryPlanReport> plan(const LoaderOptions& options) {
+  auto resolved = resolve(options, process_environment());
+  if (!resolved) return resolved.error();
+  const MemoryPlan& plan = resolved->plan;
+  MemoryPlanReport report;
+  report.rows = plan.rows(resolved->options);
+  report.memory_bytes = plan.memory_bytes;
+  report.clip_bytes = plan.clip_bytes;
+  report.batch_bytes = plan.batch_bytes;
+  report.shuffle_clips = plan.lanes * (plan.lane_shuffle_bytes / plan.clip_bytes);
+  report.smallest_bytes = plan.smallest_bytes;
+  return report;
+}
+
+std::string MemoryPlanReport::table() const {
+  std::size_t widest = 0;
+  for (const PlanRow& row : rows) widest = std::max(widest, row.share.size());
+  std::string text =
+      fmt::format("memory_bytes {} ({} bytes)\n", format_bytes(memory_bytes), memory_bytes);
+  std::uint64_t sum = 0;
+  for (const PlanRow& row : rows) {
+    text +=
+        fmt::format("  {:<{}}  {:>10}  {}\n", row.share, widest, format_bytes(row.bytes), row.why);
+    sum += row.bytes;
+  }
+  text += fmt::format("  {:<{}}  {:>10}  code, libraries and stacks come on top: at most 96 MiB\n",
+                      "sum", widest, format_bytes(sum));
+  text += fmt::format("the least memory_bytes for these options: {} ({} bytes)",
+                      format_bytes(smallest_bytes), smallest_bytes);
+  return text;
+}
+
+std::string MemoryPlanReport::to_json() const {
+  nlohmann::ordered_json json;
+  json["memory_bytes"] = memory_bytes;
+  json["clip_bytes"] = clip_bytes;
+  json["batch_bytes"] = batch_bytes;
+  json["shuffle_clips"] = shuffle_clips;
+  json["smallest_bytes"] = smallest_bytes;
+  json["shares"] = nlohmann::ordered_json::array();
+  for (const PlanRow& row : rows) {
+    json["shares"].push_back({{"share", row.share}, {"bytes", row.bytes}, {"why", row.why}});
+  }
+  return json.dump();
+}
+
+}  // namespace shardreel

@@ -1,0 +1,252 @@
+#include "loader/pipeline/unit_line.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "shardreel/units.h"
+
+namespace shardreel {
+namespace {
+
+// Entries in the line at most. Memory bounds units long before; this bounds failures and empty
+// ones.
+constexpr std::size_t kMostEntries = 256;
+
+/// Clips of a unit that hold memory at one time: those whose frames interleave.
+std::uint64_t overlap(const Unit& unit) {
+  std::uint64_t most = 1;
+  std::size_t first = 0;
+  for (std::size_t i = 0; i < unit.windows.size(); ++i) {
+    const auto begin = std::ranges::min(unit.windows[i].frames);
+    while (std::ranges::max(unit.windows[first].frames) < begin) ++first;
+    most = std::max<std::uint64_t>(most, i - first + 1);
+  }
+  return most;
+}
+
+}  // namespace
+
+UnitLine::UnitLine(MemoryShare& decode, std::function<void()> wake)
+    : decode_(decode), wake_(std::move(wake)) {
+  decode_.on_release([this] {
+    freed_.raise();
+    wake_();
+  });
+}
+
+bool UnitLine::push(std::shared_ptr<UnitJob> job, const std::stop_token& stop) {
+  if (!job->done) job->results.resize(job->unit.windows.size());
+  if (!push_entry({std::move(job)}, stop)) return false;
+  wake_();
+  return true;
+}
+
+bool UnitLine::push(FailureItem failure, const std::stop_token& stop) {
+  return push_entry({std::move(failure)}, stop);
+}
+
+bool UnitLine::push(EndOfPass end, const std::stop_token& stop) { return push_entry({end}, stop); }
+
+bool UnitLine::push_entry(Entry entry, const std::stop_token& stop) {
+  {
+    const MutexLock lock(mutex_);
+    while (entries_.size() >= kMostEntries) {
+      if (!changed_.wait(mutex_, stop)) return false;
+    }
+    // Decided under the lock that `clear` takes: nothing of a voided pass gets in behind it.
+    if (stop.stop_requested()) return false;
+    entries_.push_back(std::move(entry));
+  }
+  changed_.notify_all();
+  return true;
+}
+
+UnitLine::Grant UnitLine::grant(UnitJob& job, bool head) {
+  const std::uint64_t clips = job.unit.windows.size();
+  const std::uint64_t whole = job.decoder_bytes + clips * job.clip_bytes;
+  if (whole <= decode_.capacity()) {
+    auto memory = decode_.try_reserve(whole, MemoryTag::kDecode);
+    if (!memory) return Grant::kNotNow;
+    job.memory = std::move(*memory);
+    return Grant::kYes;
+  }
+  const std::uint64_t least = job.decoder_bytes + overlap(job.unit) * job.clip_bytes;
+  if (least > decode_.capacity()) return Grant::kNever;
+  if (!head) return Grant::kNotNow;
+  auto memory = decode_.try_reserve(least, MemoryTag::kDecode);
+  if (!memory) return Grant::kNotNow;
+  job.memory = std::move(*memory);
+  job.partly = true;
+  return Grant::kYes;
+}
+
+void UnitLine::fail_for_memory(UnitJob& job) {
+  const Error error{
+      ErrorCode::kMemory,
+      fmt::format("decoding needs {} ({} bytes) for the decoder and {} for each of {} clips at a "
+                  "time, but {} are set aside for decoding; raise memory_bytes or lower "
+                  "shuffle_bytes",
+                  format_bytes(job.decoder_bytes + overlap(job.unit) * job.clip_bytes),
+                  job.decoder_bytes + overlap(job.unit) * job.clip_bytes,
+                  format_bytes(job.clip_bytes), overlap(job.unit),
+                  format_bytes(decode_.capacity())),
+      job.sample->context.sample->shard,
+      job.sample->context.sample->key,
+      {}};
+  for (auto& result : job.results) {
+    result.emplace();
+    result->lost = error;
+  }
+  job.done = true;
+  job.packets.release();
+  job.unit.packets.reset();
+}
+
+std::shared_ptr<UnitJob> UnitLine::try_take() {
+  bool failed = false;
+  std::shared_ptr<UnitJob> given;
+  {
+    const MutexLock lock(mutex_);
+    while (!given && !partly_ && dispatched_ < entries_.size()) {
+      auto* job = std::get_if<std::shared_ptr<UnitJob>>(&entries_[dispatched_].what);
+      if (job != nullptr && !(*job)->done) {
+        const Grant granted = grant(**job, dispatched_ == 0);
+        if (granted == Grant::kNotNow) break;
+        (*job)->dispatched = true;
+        if (granted == Grant::kNever) {
+          fail_for_memory(**job);
+          failed = true;
+        } else {
+          (*job)->stop = running_.get_token();
+          given = *job;
+          if (given->partly) partly_ = given;
+        }
+      }
+      ++dispatched_;
+    }
+  }
+  if (failed) changed_.notify_all();
+  return given;
+}
+
+Result<Reservation> UnitLine::begin_clip(UnitJob& job) {
+  bool last = false;
+  {
+    const MutexLock lock(mutex_);
+    last = ++job.begun == job.unit.windows.size();
+  }
+  // The decoder's own part stays; a unit granted whole always has the clip's bytes at hand.
+  while (job.memory.bytes() < job.decoder_bytes + job.clip_bytes) {
+    const std::uint64_t seen = freed_.version();
+    auto more = decode_.try_reserve(job.clip_bytes, MemoryTag::kClip);
+    if (!more) {
+      if (!freed_.wait(seen, job.stop)) {
+        return Error{ErrorCode::kStopped, "stopped while waiting for memory", {}, {}, {}};
+      }
+      continue;
+    }
+    if (last) {
+      const MutexLock lock(mutex_);
+      partly_ = nullptr;
+    }
+    if (last) wake_();
+    return std::move(*more);
+  }
+  Reservation clip = job.memory.split(job.clip_bytes, MemoryTag::kClip);
+  if (last && job.partly) {
+    {
+      const MutexLock lock(mutex_);
+      if (partly_.get() == &job) partly_ = nullptr;
+    }
+    wake_();
+  }
+  return clip;
+}
+
+void UnitLine::emit(UnitJob& job, std::size_t clip, ClipResult result) {
+  {
+    const MutexLock lock(mutex_);
+    job.results[clip] = std::move(result);
+  }
+  changed_.notify_all();
+}
+
+void UnitLine::finish(UnitJob& job) {
+  job.unit.packets.reset();
+  job.packets.release();
+  job.memory.release();
+  {
+    const MutexLock lock(mutex_);
+    job.done = true;
+    if (partly_.get() == &job) partly_ = nullptr;
+  }
+  changed_.notify_all();
+  wake_();
+}
+
+std::optional<LineItem> UnitLine::next(const std::stop_token& stop) {
+  std::optional<LineItem> item;
+  bool popped = false;
+  {
+    const MutexLock lock(mutex_);
+    while (!item) {
+      if (stop.stop_requested()) return std::nullopt;
+      if (std::exchange(tell_cleared_, false)) return Cleared{};
+      if (entries_.empty()) {
+        if (!changed_.wait(mutex_, stop)) return std::nullopt;
+        continue;
+      }
+      auto& front = entries_.front().what;
+      if (auto* failure = std::get_if<FailureItem>(&front)) {
+        item = std::move(*failure);
+      } else if (auto* end = std::get_if<EndOfPass>(&front)) {
+        item = *end;
+      } else {
+        UnitJob& job = *std::get<std::shared_ptr<UnitJob>>(front);
+        if (job.taken < job.results.size() && job.results[job.taken]) {
+          return ClipItem{std::move(*job.results[job.taken++]), job.sample};
+        }
+        if (job.taken == job.results.size() && job.done) {
+          item = UnitEnd{job.sample, job.last_of_sample};
+        } else {
+          if (!changed_.wait(mutex_, stop)) return std::nullopt;
+          continue;
+        }
+      }
+      entries_.pop_front();
+      if (dispatched_ > 0) --dispatched_;
+      popped = true;
+    }
+  }
+  if (popped) {
+    changed_.notify_all();  // room for the feeder
+    wake_();                // another head
+  }
+  return item;
+}
+
+std::uint64_t UnitLine::clear(bool tell) {
+  std::deque<Entry> voided;  // destroyed without the lock: it gives memory back, which wakes others
+  std::uint64_t clips = 0;
+  {
+    const MutexLock lock(mutex_);
+    running_.request_stop();
+    running_ = std::stop_source();
+    voided.swap(entries_);
+    dispatched_ = 0;
+    partly_ = nullptr;
+    tell_cleared_ = tell;
+    for (const Entry& entry : voided) {
+      if (const auto* job = std::get_if<std::shared_ptr<UnitJob>>(&entry.what)) {
+        clips += (*job)->results.size() - (*job)->taken;
+      }
+    }
+  }
+  changed_.notify_all();
+  freed_.raise();
+  return clips;
+}
+
+}  // namespace shardreel

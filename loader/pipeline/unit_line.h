@@ -1,0 +1,128 @@
+#pragma once
+// A lane's units and failures in sequence: cut on the left, decoded by whoever is free, taken on
+// the right in their order.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <variant>
+#include <vector>
+
+#include "loader/base/mutex.h"
+#include "loader/base/signal.h"
+#include "loader/demux/unit.h"
+#include "loader/memory/memory_budget.h"
+#include "loader/window/clip.h"
+#include "loader/window/clip_cutter.h"
+
+namespace shardreel {
+
+/// What the units of one sample have in common; used by the feeder, then by the lane, never by
+/// both.
+struct SampleRecord {
+  ClipContext context;
+  std::uint64_t clips_made = 0;
+  std::optional<Error> first_loss;
+};
+
+/// A unit in the line.
+struct UnitJob {
+  Unit unit;
+  std::shared_ptr<SampleRecord> sample;  // shared by the units of the sample
+  bool last_of_sample = false;
+  Reservation packets;              ///< of the encoded share, until decoded
+  std::uint64_t decoder_bytes = 0;  ///< decoder, frames in flight, scaler
+  std::uint64_t clip_bytes = 0;     ///< of one clip with its fields
+
+  // Set when the unit is given to a decoder.
+  Reservation memory;   ///< granted so far and not used yet
+  bool partly = false;  ///< more is granted clip by clip, see UnitLine
+  std::stop_token stop;
+
+  // Under the line's mutex.
+  std::vector<std::optional<ClipResult>> results;
+  std::size_t taken = 0;
+  std::size_t begun = 0;
+  bool dispatched = false;
+  bool done = false;
+};
+
+/// A failure in its place.
+struct FailureItem {
+  Error error;
+  enum class Of { kSample, kShard, kTooShort, kFiltered } of = Of::kSample;
+};
+/// All units of the pass (one walk over the lane's samples of an epoch) are before this.
+struct EndOfPass {
+  std::uint64_t epoch = 0;
+};
+struct ClipItem {
+  ClipResult result;
+  std::shared_ptr<SampleRecord> sample;
+};
+struct UnitEnd {
+  std::shared_ptr<SampleRecord> sample;
+  bool last_of_sample = false;
+};
+/// The line was cleared: what the lane has of the old pass is void.
+struct Cleared {};
+using LineItem = std::variant<ClipItem, UnitEnd, FailureItem, EndOfPass, Cleared>;
+
+/// Memory is granted in sequence order, all of a unit at once. Only the head of the line may be
+/// granted part of a unit that is too long for the share; nothing behind it is granted until it has
+/// begun its last clip, and all it waits for is freed by the lane, to its right. Thread-safe.
+class UnitLine {
+ public:
+  /// `decode` is the lane's share for decoders and clips being made. `wake` is called when a unit
+  /// may have become ready to be decoded.
+  UnitLine(MemoryShare& decode, std::function<void()> wake);
+
+  // --- the feeder
+  /// Append; waits while the line is long. False when `stop` was asked for: nothing was appended.
+  /// A job that is `done` already brings its results along.
+  bool push(std::shared_ptr<UnitJob> job, const std::stop_token& stop);
+  bool push(FailureItem failure, const std::stop_token& stop);
+  bool push(EndOfPass end, const std::stop_token& stop);
+
+  // --- decode threads
+  /// The next unit in sequence, when its memory is granted; null otherwise.
+  std::shared_ptr<UnitJob> try_take();
+  /// Memory for the unit's next clip; waits only for a unit that was granted in part.
+  Result<Reservation> begin_clip(UnitJob& job);
+  void emit(UnitJob& job, std::size_t clip, ClipResult result);
+  /// The unit was decoded (every clip emitted): gives back what it holds.
+  void finish(UnitJob& job);
+
+  // --- the lane
+  /// Wait for the next item in sequence; nothing when stopped.
+  std::optional<LineItem> next(const std::stop_token& stop);
+  /// Void everything in the line and stop what is being decoded; returns the number of clips
+  /// voided. `next` gives `Cleared` first when `tell` is set.
+  std::uint64_t clear(bool tell);
+
+ private:
+  struct Entry {
+    std::variant<std::shared_ptr<UnitJob>, FailureItem, EndOfPass> what;
+  };
+  bool push_entry(Entry entry, const std::stop_token& stop);
+  enum class Grant { kYes, kNotNow, kNever };
+  Grant grant(UnitJob& job, bool head) SHARDREEL_REQUIRES(mutex_);
+  void fail_for_memory(UnitJob& job) SHARDREEL_REQUIRES(mutex_);
+
+  MemoryShare& decode_;
+  const std::function<void()> wake_;
+  Signal freed_;  // memory of the decode share came back
+
+  Mutex mutex_;
+  Condition changed_;
+  std::deque<Entry> entries_ SHARDREEL_GUARDED_BY(mutex_);
+  std::size_t dispatched_ SHARDREEL_GUARDED_BY(mutex_) = 0;  // entries before it are given out
+  std::shared_ptr<UnitJob> partly_ SHARDREEL_GUARDED_BY(mutex_);
+  bool tell_cleared_ SHARDREEL_GUARDED_BY(mutex_) = false;
+  std::stop_source running_ SHARDREEL_GUARDED_BY(mutex_);  // stops the units being decoded
+};
+
+}  // namespace shardreel

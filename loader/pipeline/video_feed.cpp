@@ -1,0 +1,224 @@
+#include "loader/pipeline/video_feed.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "loader/media/frame_converter.h"
+#include "shardreel/units.h"
+
+namespace shardreel {
+
+VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadService& reading,
+                     MemoryLedger& ledger, UnitLine& line, Counters& counters)
+    : options_(options),
+      plan_(plan),
+      reading_(reading),
+      line_(line),
+      counters_(counters),
+      filter_(SampleFilter::parse(options.input.filter).value()),
+      videos_(ledger, "open videos", plan.video_bytes),
+      packets_(ledger, "packets", plan.packet_bytes) {
+  packets_.on_release([this] { packets_freed_.raise(); });
+}
+
+std::string VideoFeed::waiting_for() const {
+  const MutexLock lock(mutex_);
+  return samples_ != nullptr ? samples_->waiting_for() : std::string();
+}
+
+std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::uint64_t world,
+                                  const std::stop_token& stop) {
+  epoch_ = epoch;
+  SampleStream samples(reading_,
+                       {.share = plan_shards(reading_.shards().size(), options_.batch.shuffle,
+                                             options_.batch.seed, epoch, rank, world),
+                        .shard_bytes = plan_.shard_bytes,
+                        .inline_bytes = plan_.inline_bytes},
+                       stop);
+  {
+    const MutexLock lock(mutex_);
+    samples_ = &samples;
+  }
+  std::vector<OpenVideo> slots(options_.input.open_videos);
+  // A slot that finds no sample any more never will: the stream is over.
+  std::size_t turn = 0;
+  while (!slots.empty() && !stop.stop_requested()) {
+    OpenVideo& slot = slots[turn];
+    if (!slot.file && !open_next(slot, samples, stop)) {
+      slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(turn));
+      if (turn == slots.size()) turn = 0;
+      continue;
+    }
+    if (!push_unit(slot, stop)) break;
+    turn = (turn + 1) % slots.size();
+  }
+  if (!stop.stop_requested()) line_.push(EndOfPass{epoch}, stop);
+  {
+    const MutexLock lock(mutex_);
+    samples_ = nullptr;
+  }
+  std::uint64_t left = 0;
+  for (const OpenVideo& slot : slots) left += slot.clips_left;
+  return left;
+}
+
+bool VideoFeed::fail(Error error, FailureItem::Of of, const std::stop_token& stop) {
+  return line_.push(FailureItem{std::move(error), of}, stop);
+}
+
+/// Open samples until one gives a video with windows; false when there are no more (or stopped).
+bool VideoFeed::open_next(OpenVideo& slot, SampleStream& samples, const std::stop_token& stop) {
+  while (!slot.file) {
+    std::optional<SampleEvent> event;
+    {
+      const Timed timed(counters_.read_wait);
+      event = samples.next();
+    }
+    if (!event) return false;
+    if (event->item.failure) {
+      FailedSample& failed = *event->item.failure;
+      const auto of = failed.fatal ? FailureItem::Of::kShard : FailureItem::Of::kSample;
+      if (!fail(std::move(failed.error), of, stop)) return false;
+      continue;
+    }
+    const Timed timed(counters_.demux);
+    if (!open_video(slot, std::move(*event), stop)) return false;
+  }
+  return true;
+}
+
+std::shared_ptr<const SampleFields> VideoFeed::travelling_fields(const Sample& sample,
+                                                                 const Field& video) {
+  auto fields = std::make_shared<SampleFields>();
+  fields->key = sample.key;
+  fields->shard = sample.shard;
+  const auto& videos = options_.input.video_fields;
+  for (const Field& field : sample.fields) {
+    // A second video of the sample stays behind: it is not small, and nobody decodes it.
+    if (&field == &video || std::ranges::find(videos, field.name) != videos.end()) continue;
+    if (auto text = field.text()) fields->fields.emplace_back(field.name, std::move(*text));
+  }
+  return fields;
+}
+
+/// Try to open one sample's video; leaves `slot` closed when it fails or has no window. False =
+/// stopped.
+bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_token& stop) {
+  Sample sample = std::move(*event.item.sample);
+  for (const Field& field : sample.fields) counters_.bytes_read += field.size;
+  const Field* video = nullptr;
+  for (const std::string& name : options_.input.video_fields) {
+    video = sample.find(name);
+    if (video != nullptr) break;
+  }
+  const auto failed = [&](Error error) {
+    error.at(sample.shard, sample.key, video != nullptr ? video->offset : sample.offset);
+    return fail(std::move(error), FailureItem::Of::kSample, stop);
+  };
+  if (video == nullptr) {
+    std::string names;
+    for (const Field& field : sample.fields) names += (names.empty() ? "" : ", ") + field.name;
+    return failed({ErrorCode::kNoVideo,
+                   "none of video_fields is among its fields (" + names + ")",
+                   {},
+                   {},
+                   {}});
+  }
+
+  auto record = std::make_shared<SampleRecord>();
+  record->context.options = &options_;
+  record->context.id = {epoch_, event.shard_number, sample.ordinal, 0};
+  record->context.sample = travelling_fields(sample, *video);
+  if (!filter_.accepts(*record->context.sample)) {
+    return fail({}, FailureItem::Of::kFiltered, stop);
+  }
+  const std::string field_name = video->name;
+  auto content = video->content;
+  for (Field& field : sample.fields) {
+    if (&field != video) field.content.reset();
+  }
+  auto file = VideoFile::open(
+      std::move(content),
+      {.field = field_name, .selective = true, .unit_clips = options_.window.unit_clips});
+  if (!file) return failed(std::move(file.error()));
+  const VideoFacts& facts = file->facts();
+  if (!filter_.accepts(facts)) return fail({}, FailureItem::Of::kFiltered, stop);
+
+  auto windows = plan_windows({.frame_count = facts.frame_count,
+                               .pts_seconds = facts.pts_seconds,
+                               .end_seconds = facts.end_seconds,
+                               .fallback_fps = facts.average_fps > 0 ? facts.average_fps : 25},
+                              options_.window, options_.batch.seed, record->context.id);
+  if (windows.empty()) {
+    Error error{ErrorCode::kTooShort,
+                fmt::format("{} frames are too few for one window of {} frames", facts.frame_count,
+                            options_.window.num_frames),
+                {},
+                {},
+                {}};
+    error.at(sample.shard, sample.key, video->offset);
+    return fail(std::move(error), FailureItem::Of::kTooShort, stop);
+  }
+  counters_.clips_cut += windows.size();
+
+  // From now on the bytes are an open video's, and the shard may read ahead again.
+  sample.fields.clear();
+  for (const MemberCharge& charge : event.item.charges) charge->move_to(videos_);
+  slot.clips_left = windows.size();
+  slot.units_left = file->plan_units(std::move(windows));
+  slot.file.emplace(std::move(*file));
+  slot.sample = std::move(record);
+  return true;
+}
+
+bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
+  const std::uint64_t bytes = slot.file->next_unit_bytes();
+  const bool streaming = bytes > packets_.capacity();
+  Reservation reservation;
+  while (!streaming) {
+    const std::uint64_t seen = packets_freed_.version();
+    if (auto granted = packets_.try_reserve(bytes, MemoryTag::kEncoded)) {
+      reservation = std::move(*granted);
+      break;
+    }
+    if (!packets_freed_.wait(seen, stop)) return false;
+  }
+
+  const Timed timed(counters_.demux);
+  auto unit = slot.file->next_unit(streaming);
+  const SampleFields& sample = *slot.sample->context.sample;
+  if (!unit || !*unit) {
+    // The scan read these packets once; that they cannot be read again is the source's failure. It
+    // takes the place of all clips that were still to come.
+    Error error = unit ? Error{ErrorCode::kInternal, "a planned unit is missing", {}, {}, {}}
+                       : std::move(unit.error());
+    error.at(sample.shard, sample.key);
+    auto lost = std::make_shared<UnitJob>();
+    lost->sample = slot.sample;
+    lost->last_of_sample = true;
+    lost->done = true;
+    lost->results.resize(slot.clips_left);
+    for (auto& result : lost->results) result.emplace().lost = error;
+    if (!line_.push(std::move(lost), stop)) return false;
+    slot = OpenVideo();
+    return true;
+  }
+  auto job = std::make_shared<UnitJob>();
+  job->unit = std::move(**unit);
+  job->sample = slot.sample;
+  job->packets = std::move(reservation);
+  const VideoFacts& facts = slot.file->facts();
+  job->decoder_bytes = job->unit.parameters->decoder_bytes +
+                       converter_scratch_bytes(facts.width, facts.height, options_.transform);
+  job->clip_bytes = plan_.clip_bytes + sample.bytes();
+  const std::size_t clips = job->unit.windows.size();
+  job->last_of_sample = slot.units_left == 1;
+  if (!line_.push(std::move(job), stop)) return false;
+  slot.clips_left -= clips;
+  if (--slot.units_left == 0) slot = OpenVideo();
+  return true;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,26 @@
+#pragma once
+// From a shard's URL to its bytes. Further schemes are further cases here.
+
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "shardreel/byte_source.h"
+#include "shardreel/error.h"
+#include "shardreel/options.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace shardreel {
+
+/// Open `url`: a path, `file:PATH`, `-` or `pipe:COMMAND`. Errors name the URL.
+Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const InputOptions& options,
+                                                boost::asio::io_context& loop,
+                                                const std::stop_token& stop);
+
+/// Whether reading `url` may block for as long as it likes (a pipe), unlike a local file.
+[[nodiscard]] bool may_block(const std::string& url);
+
+}  // namespace shardreel

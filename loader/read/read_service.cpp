@@ -1,0 +1,55 @@
+#include "loader/read/read_service.h"
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include "loader/read/open_source.h"
+
+namespace shardreel {
+
+struct ReadService::Pools {
+  Pools(std::size_t reader_threads, std::size_t open_shards)
+      : files(reader_threads), most_open(open_shards) {}
+
+  boost::asio::thread_pool files;
+  const std::size_t most_open;
+  std::once_flag once;
+  std::optional<boost::asio::thread_pool> blocking;  // made when the first such source is opened
+};
+
+ReadService::ReadService(const InputOptions& options, std::size_t lanes, ShardList shards,
+                         MemoryLedger& ledger, boost::asio::io_context& loop)
+    : options_(options),
+      shards_(std::move(shards)),
+      ledger_(ledger),
+      loop_(loop),
+      pools_(std::make_unique<Pools>(options.reader_threads, lanes * options.open_shards)) {}
+
+ReadService::~ReadService() {
+  pools_->files.join();
+  if (pools_->blocking) pools_->blocking->join();
+}
+
+std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlotOptions options,
+                                                  std::shared_ptr<Signal> news,
+                                                  std::stop_token stop) {
+  ++shards_opened_;
+  std::string url = shards_.at(number);
+  boost::asio::thread_pool* pool = &pools_->files;
+  if (may_block(url)) {
+    std::call_once(pools_->once, [this] { pools_->blocking.emplace(pools_->most_open); });
+    pool = &*pools_->blocking;
+  }
+  auto open = [this, url, stop = std::move(stop)] {
+    return open_source(url, options_, loop_, stop);
+  };
+  auto post = [pool](std::function<void()> job) { boost::asio::post(*pool, std::move(job)); };
+  return std::make_shared<ShardSlot>(ledger_, std::move(url), std::move(options), std::move(open),
+                                     std::move(post), std::move(news));
+}
+
+}  // namespace shardreel

@@ -1,0 +1,52 @@
+#pragma once
+// What all readers share: the list of shards, the pool of reading threads, the event loop.
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "loader/memory/memory_budget.h"
+#include "loader/read/shard_slot.h"
+#include "shardreel/options.h"
+#include "shardreel/shard_url.h"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace shardreel {
+
+/// Runs the jobs of shard slots: local files on a pool of `reader_threads`; sources that may block
+/// for long (pipes) on a pool with a thread for every shard that can be open, so that a silent one
+/// holds up nobody else. `loop` serves pipes.
+class ReadService {
+ public:
+  ReadService(const InputOptions& options, std::size_t lanes, ShardList shards,
+              MemoryLedger& ledger, boost::asio::io_context& loop);
+  ReadService(const ReadService&) = delete;
+  ReadService& operator=(const ReadService&) = delete;
+  /// Joins. All streams' `stop` must have been asked for.
+  ~ReadService();
+
+  [[nodiscard]] const ShardList& shards() const noexcept { return shards_; }
+  [[nodiscard]] const InputOptions& options() const noexcept { return options_; }
+
+  /// Open a slot that reads shard `number`; `stop` ends what it waits for. It is not started yet.
+  std::shared_ptr<ShardSlot> open_slot(std::uint64_t number, ShardSlotOptions options,
+                                       std::shared_ptr<Signal> news, std::stop_token stop);
+
+  [[nodiscard]] std::uint64_t shards_opened() const noexcept { return shards_opened_; }
+
+ private:
+  struct Pools;
+  const InputOptions& options_;
+  const ShardList shards_;
+  MemoryLedger& ledger_;
+  boost::asio::io_context& loop_;
+  std::atomic<std::uint64_t> shards_opened_{0};
+  std::unique_ptr<Pools> pools_;
+};
+
+}  // namespace shardreel

@@ -1,0 +1,187 @@
+#include "loader/read/shard_slot.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "shardreel/units.h"
+
+namespace shardreel {
+namespace {
+
+constexpr std::size_t kMostItems = 64;  // read ahead at most, however small the samples are
+
+}  // namespace
+
+/// Reserves in the slot's share, then maps. Remembers the charges of the sample being read.
+class ShardSlot::Allocator final : public ByteAllocator,
+                                   public std::enable_shared_from_this<Allocator> {
+ public:
+  Allocator(MemoryLedger& ledger, std::uint64_t capacity)
+      : share_(ledger, "read ahead", capacity) {}
+
+  std::optional<OwnedBytes> try_allocate(std::size_t bytes) override {
+    const std::uint64_t whole = in_pages(bytes);
+    auto reservation = share_.try_reserve(whole, MemoryTag::kEncoded);
+    if (!reservation) return std::nullopt;
+    void* data = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (data == MAP_FAILED) return std::nullopt;
+    auto charge = std::make_shared<Reservation>(std::move(*reservation));
+    current.push_back(charge);
+    return OwnedBytes(static_cast<std::byte*>(data), bytes,
+                      [whole, charge, self = shared_from_this()](std::byte* block) {
+                        munmap(block, whole);
+                        charge->release();
+                      });
+  }
+
+  /// Whether nothing but the sample being read holds memory: waiting would be in vain.
+  [[nodiscard]] bool only_current() const {
+    std::uint64_t mine = 0;
+    for (const MemberCharge& charge : current) mine += charge->bytes();
+    return share_.in_use() <= mine;
+  }
+
+  [[nodiscard]] std::uint64_t capacity() const { return share_.capacity(); }
+  void on_release(std::function<void()> callback) { share_.on_release(std::move(callback)); }
+
+  std::vector<MemberCharge> current;  // used by the slot's job only
+
+ private:
+  static std::uint64_t in_pages(std::uint64_t bytes) {
+    return std::max<std::uint64_t>(1, (bytes + 4095) / 4096) * 4096;
+  }
+
+  MemoryShare share_;
+};
+
+ShardSlot::ShardSlot(MemoryLedger& ledger, std::string url, ShardSlotOptions options, Open open,
+                     Post post, std::shared_ptr<Signal> news)
+    : url_(std::move(url)),
+      options_(std::move(options)),
+      open_(std::move(open)),
+      post_(std::move(post)),
+      news_(std::move(news)),
+      allocator_(std::make_shared<Allocator>(ledger, options_.share_bytes)) {}
+
+ShardSlot::~ShardSlot() = default;
+
+void ShardSlot::kick() {
+  {
+    const MutexLock lock(mutex_);
+    if (ended_) return;
+    if (running_) {
+      again_ = true;
+      return;
+    }
+    running_ = true;
+  }
+  post_([self = shared_from_this()] { self->run(); });
+}
+
+void ShardSlot::run() {
+  if (!reader_) {
+    // Freed members, also those of samples that left long ago, make room for the next.
+    allocator_->on_release([weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->kick();
+    });
+    auto stream = open_();
+    if (!stream) {
+      deliver(FailedSample{stream.error(), 0, true});
+    } else {
+      ShardReaderOptions reader_options = options_.reader;
+      reader_options.allocator = allocator_.get();
+      reader_.emplace(std::move(*stream), url_, std::move(reader_options));
+    }
+  }
+  for (;;) {
+    while (read_one()) {
+    }
+    const MutexLock lock(mutex_);
+    if (ended_ || !again_) {
+      running_ = false;
+      return;
+    }
+    again_ = false;
+  }
+}
+
+bool ShardSlot::read_one() {
+  {
+    const MutexLock lock(mutex_);
+    if (ended_ || items_.size() >= kMostItems) return false;
+  }
+  ReadStep step = reader_->step();
+  if (std::holds_alternative<NeedsMemory>(step)) {
+    bool in_vain = false;
+    {
+      const MutexLock lock(mutex_);
+      in_vain = items_.empty() && allocator_->only_current();
+    }
+    if (!in_vain) return false;
+    // The sample alone is larger than the share: no waiting will help.
+    reader_->refuse(Error{
+        ErrorCode::kMemory,
+        fmt::format("its fields need more than the {} that one open shard may read ahead; raise "
+                    "memory_bytes or lower open_shards and open_videos",
+                    format_bytes(allocator_->capacity())),
+        {},
+        {},
+        {}});
+    return true;
+  }
+  deliver(std::move(step));
+  return true;
+}
+
+void ShardSlot::deliver(ReadStep step) {
+  ReadItem item;
+  item.charges = std::exchange(allocator_->current, {});
+  bool end = std::holds_alternative<ShardEnd>(step);
+  std::uint64_t ordinal = 0;
+  bool fatal = false;
+  if (auto* sample = std::get_if<Sample>(&step)) {
+    ordinal = sample->ordinal;
+    item.sample = std::move(*sample);
+  } else if (auto* failed = std::get_if<FailedSample>(&step)) {
+    ordinal = failed->ordinal;
+    fatal = failed->fatal;
+    item.failure = std::move(*failed);
+    if (!reader_) end = true;  // could not be opened at all
+  }
+  {
+    const MutexLock lock(mutex_);
+    if (reader_) position_ = reader_->position();
+    const bool mine = fatal || ordinal % options_.reader.modulo == options_.reader.remainder;
+    if (!ended_ && mine && (item.sample || item.failure)) items_.push_back(std::move(item));
+    ended_ = ended_ || end;
+  }
+  news_->raise();
+}
+
+ShardSlot::State ShardSlot::pop(ReadItem& item) {
+  {
+    const MutexLock lock(mutex_);
+    if (items_.empty()) return ended_ ? State::kEnd : State::kLater;
+    item = std::move(items_.front());
+    items_.pop_front();
+  }
+  kick();
+  return State::kItem;
+}
+
+void ShardSlot::cancel() {
+  std::deque<ReadItem> dropped;
+  const MutexLock lock(mutex_);
+  ended_ = true;
+  dropped.swap(items_);
+}
+
+std::uint64_t ShardSlot::position() const {
+  const MutexLock lock(mutex_);
+  return position_;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,166 @@
+#include "loader/window/clip_cutter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace shardreel {
+
+struct ClipCutter::Making {
+  bool begun = false;
+  bool corrupt = false;
+  ClipMemory memory;
+  TransformDraws draws;
+  FrameGeometry geometry;
+  int frame_width = 0, frame_height = 0;  // that `geometry` is for
+  std::vector<bool> written;
+  std::uint32_t slots_written = 0;
+  std::int64_t last_frame = 0;  // the latest one it needs
+};
+
+ClipCutter::ClipCutter(const Unit& unit, const ClipContext& context, FrameConverter& converter,
+                       Begin begin, Emit emit)
+    : unit_(unit),
+      context_(context),
+      converter_(converter),
+      begin_(std::move(begin)),
+      emit_(std::move(emit)),
+      slot_bytes_(slot_bytes(context.options->transform)),
+      orientation_{unit.parameters->quarter_turns, unit.parameters->mirror},
+      making_(unit.windows.size()) {
+  for (std::size_t i = 0; i < making_.size(); ++i) {
+    const Window& window = unit.windows[i];
+    ClipId id = context.id;
+    id.window = window.ordinal;
+    making_[i].draws = draw_transform(context.options->transform, context.options->batch.seed, id);
+    making_[i].written.resize(window.frames.size());
+    making_[i].last_frame = *std::max_element(window.frames.begin(), window.frames.end());
+  }
+}
+
+ClipCutter::~ClipCutter() = default;
+
+std::span<std::byte> ClipCutter::slot(Making& making, std::uint32_t index) const {
+  return making.memory.block.bytes().subspan(index * slot_bytes_, slot_bytes_);
+}
+
+Result<void> ClipCutter::frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) {
+  finish_before(wanted.frame);
+  converted_ = {};
+  for (const SlotRef& ref : wanted.slots) {
+    Making& making = making_[ref.clip];
+    making.corrupt = making.corrupt || corrupt;
+    if (!making.begun) {
+      auto memory = begin_();
+      if (!memory) return memory.error();
+      making.memory = std::move(*memory);
+      making.begun = true;
+    }
+    if (auto written = write_slot(frame, making, ref.slot); !written) return written;
+    making.written[ref.slot] = true;
+    ++making.slots_written;
+  }
+  // Complete clips leave in their order: an earlier one that still waits for frames holds them back
+  // only until a later frame shows that those will not come.
+  while (next_ < making_.size() && making_[next_].slots_written == making_[next_].written.size()) {
+    close(next_, std::nullopt);
+  }
+  return {};
+}
+
+Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::uint32_t index) {
+  if (making.frame_width != frame.width || making.frame_height != frame.height) {
+    making.geometry = frame_geometry(static_cast<std::uint32_t>(frame.width),
+                                     static_cast<std::uint32_t>(frame.height), orientation_,
+                                     context_.options->transform, making.draws);
+    making.frame_width = frame.width;
+    making.frame_height = frame.height;
+  }
+  const std::span<std::byte> into = slot(making, index);
+  if (!converted_.empty() && converted_geometry_ == making.geometry) {
+    std::memcpy(into.data(), converted_.data(), into.size());
+  } else {
+    if (auto done = converter_.convert(frame, making.geometry, into); !done) return done;
+    converted_geometry_ = making.geometry;
+  }
+  converted_ = into;
+  ++frames_written_;
+  return {};
+}
+
+void ClipCutter::finish_before(std::int64_t frame) {
+  while (next_ < making_.size() && making_[next_].last_frame < frame) close(next_, std::nullopt);
+}
+
+void ClipCutter::finish(const std::optional<Error>& cause) {
+  while (next_ < making_.size()) close(next_, cause);
+}
+
+/// Fill slots whose frames did not come from those that did, and say so in the clip's facts.
+void ClipCutter::pad(Making& making, ClipInfo& info) const {
+  std::vector<std::uint32_t> have;
+  for (std::uint32_t i = 0; i < making.written.size(); ++i) {
+    if (making.written[i]) have.push_back(i);
+  }
+  std::uint32_t last = have.front();
+  for (std::uint32_t i = 0; i < making.written.size(); ++i) {
+    if (making.written[i]) {
+      last = i;
+      continue;
+    }
+    const bool loop = context_.options->window.short_policy == ShortPolicy::kLoop;
+    const std::uint32_t from = loop ? have[i % have.size()] : last;
+    const auto source = slot(making, from);
+    std::memcpy(slot(making, i).data(), source.data(), source.size());
+    info.frame_index[i] = info.frame_index[from];
+    info.pts_seconds[i] = info.pts_seconds[from];
+  }
+}
+
+void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
+  Making& making = making_[clip];
+  const Window& window = unit_.windows[clip];
+  ClipResult result;
+  const auto lose = [&](ErrorCode code, std::string message) {
+    result.lost = Error{code, std::move(message), context_.sample->shard, context_.sample->key, {}};
+  };
+
+  const bool complete = making.slots_written == making.written.size();
+  const bool keeps_corrupt = context_.options->input.integrity == Integrity::kCompat;
+  const bool may_pad = context_.options->window.short_policy != ShortPolicy::kDrop;
+  if (cause && !complete && cause->code != ErrorCode::kDecodeError) {
+    result.lost = *cause;
+  } else if (making.corrupt && !keeps_corrupt) {
+    lose(ErrorCode::kDecodeError,
+         fmt::format("window {}: the decoder flagged a frame as corrupt{}", window.ordinal,
+                     cause ? " (" + cause->message + ")" : ""));
+  } else if (!complete && (making.slots_written == 0 || !may_pad)) {
+    lose(ErrorCode::kIncompleteWindow,
+         fmt::format("window {}: {} of {} frames came out of the decoder{}", window.ordinal,
+                     making.slots_written, making.written.size(),
+                     cause ? " (" + cause->message + ")" : ""));
+  } else {
+    Clip made;
+    made.info.id = context_.id;
+    made.info.id.window = window.ordinal;
+    made.info.sample = context_.sample;
+    made.info.frame_index = window.frames;
+    made.info.pts_seconds = unit_.pts_seconds[clip];
+    made.info.corrupt = making.corrupt;
+    if (!complete) {
+      pad(making, made.info);
+      result.padded = true;
+    }
+    made.pixels = std::move(making.memory.block);
+    made.reservation = std::move(making.memory.reservation);
+    result.clip = std::move(made);
+  }
+  making.memory.block = {};  // before its reservation
+  making.memory.reservation.release();
+  next_ = clip + 1;
+  emit_(clip, std::move(result));
+}
+
+}  // namespace shardreel
