@@ -34,8 +34,14 @@ struct VideoTimes {
 ///
 /// By frame: window k takes frames k * stride + i * frame_step. By time (`fps`): output instant j
 /// is the first frame's time + j / fps and takes the frame shown then (the last one whose time is
-/// not later); window k takes instants k * stride + i * frame_step, all of which must lie before
-/// `end_seconds`.
+/// not later, where a millionth of 1 / fps is not later: times are rounded fractions); window k
+/// takes instants k * stride + i * frame_step, all of which must lie before `end_seconds`. The
+/// first instant always counts; against broken times, no more than 10^6 + 100 * frame_count of them
+/// do.
+///
+/// Uniform takes the middles of `windows_per_video` equal parts. A short video makes one window of
+/// the frames (by time: instants) min(i * frame_step, last), with loop i * frame_step modulo their
+/// number.
 std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& options,
                                  std::uint64_t seed, const ClipId& id);
 

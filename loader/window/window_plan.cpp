@@ -1,0 +1,153 @@
+#include "loader/window/window_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "loader/base/random.h"
+
+namespace shardreel {
+namespace {
+
+// All arithmetic is unsigned and checked before it is multiplied: options are 32 bits wide, so a
+// product of two and a sum fit in 64 bits; a window's start stays below the number of positions.
+using Position = std::uint64_t;  // a frame, or with `fps` an output instant
+
+/// How much later than an instant a frame may start and still be shown at it, in units of the
+/// instants' distance. Times are doubles made of fractions: frame 3 of a 30 fps video at 1/10 s
+/// must meet instant 3 at fps = 30 although 3 / 30 may come out 1e-17 smaller.
+constexpr double kInstantTolerance = 1e-6;
+
+/// Maps output instants to frames by display time.
+class Instants {
+ public:
+  Instants(const VideoTimes& video, double fps)
+      : times_(video.pts_seconds), frame_count_(static_cast<Position>(video.frame_count)) {
+    if (times_.empty()) {
+      const double own = video.fallback_fps > 0 ? video.fallback_fps : 25;
+      instants_per_frame_ = fps / own;
+    } else {
+      frame_count_ = std::min<Position>(frame_count_, times_.size());
+      fps_ = fps;
+    }
+    if (frame_count_ == 0) return;
+    const double end = times_.empty() ? static_cast<double>(frame_count_) * instants_per_frame_
+                                      : (video.end_seconds - times_[0]) * fps_;
+    // The first instant shows the first frame even where a container claims no duration; a broken
+    // time stamp (a jump of years) must not ask for terabytes of windows.
+    const Position most = 1'000'000 + 100 * std::min(frame_count_, Position{1} << 50);
+    const double count = std::ceil(end - kInstantTolerance);
+    count_ = !(count > 1)                        ? 1
+             : count < static_cast<double>(most) ? static_cast<Position>(count)
+                                                 : most;
+  }
+
+  [[nodiscard]] Position count() const { return count_; }
+
+  /// The last frame whose time is not later than the instant.
+  [[nodiscard]] Position frame_at(Position instant) const {
+    const double limit = static_cast<double>(instant) + kInstantTolerance;
+    Position shown = 0, later = frame_count_;  // frame 0 is always shown; [later, …) never
+    while (later - shown > 1) {
+      const Position middle = shown + (later - shown) / 2;
+      (start_of(middle) <= limit ? shown : later) = middle;
+    }
+    return shown;
+  }
+
+ private:
+  /// When a frame starts to be shown, in instants.
+  [[nodiscard]] double start_of(Position frame) const {
+    return times_.empty() ? static_cast<double>(frame) * instants_per_frame_
+                          : (times_[frame] - times_[0]) * fps_;
+  }
+
+  std::span<const double> times_;
+  Position frame_count_;
+  double fps_ = 0;
+  double instants_per_frame_ = 0;  // without times
+  Position count_ = 0;
+};
+
+/// Return which of `count` windows to take, ascending; `wanted` < `count`.
+std::vector<std::uint64_t> choose(std::uint64_t count, std::uint64_t wanted, WindowChoice choice,
+                                  std::uint64_t seed, const ClipId& id) {
+  std::vector<std::uint64_t> chosen;
+  chosen.reserve(wanted);
+  if (choice == WindowChoice::kUniform) {
+    for (std::uint64_t i = 0; i < wanted; ++i) {
+      // The middle of the i-th of `wanted` equal parts; 128 bits, as 2 * i * count may need 97.
+      const auto middle = static_cast<unsigned __int128>(2 * i + 1) * count / (2 * wanted);
+      chosen.push_back(static_cast<std::uint64_t>(middle));
+    }
+    return chosen;
+  }
+  // Floyd's sampling without replacement: `wanted` draws, never more, every subset equally likely,
+  // and no list of all windows.
+  std::set<std::uint64_t> taken;
+  for (std::uint64_t i = count - wanted; i < count; ++i) {
+    const std::uint64_t bits =
+        keyed_hash(seed, Purpose::kWindowChoice, {id.epoch, id.shard, id.sample, i});
+    const std::uint64_t drawn = bounded(bits, i + 1);
+    taken.insert(taken.contains(drawn) ? i : drawn);
+  }
+  chosen.assign(taken.begin(), taken.end());
+  return chosen;
+}
+
+}  // namespace
+
+std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& options,
+                                 std::uint64_t seed, const ClipId& id) {
+  if (video.frame_count <= 0 || options.num_frames == 0) return {};
+  std::optional<Instants> instants;
+  if (options.fps) {
+    if (!(*options.fps > 0) || !std::isfinite(*options.fps)) return {};
+    instants.emplace(video, *options.fps);
+  }
+  const Position positions =
+      instants ? instants->count() : static_cast<Position>(video.frame_count);
+  const std::uint64_t num_frames = options.num_frames, step = options.frame_step;
+  const std::uint64_t span = (num_frames - 1) * step + 1;
+  std::uint64_t stride = options.window_stride;
+  if (stride == 0) stride = options.fps ? num_frames : num_frames * std::max<Position>(step, 1);
+
+  const auto window_of = [&](std::uint64_t ordinal, auto position_of) {
+    Window window;
+    window.ordinal = ordinal;
+    window.frames.reserve(num_frames);
+    for (std::uint64_t i = 0; i < num_frames; ++i) {
+      const Position position = position_of(i);
+      window.frames.push_back(
+          static_cast<std::int64_t>(instants ? instants->frame_at(position) : position));
+    }
+    return window;
+  };
+
+  std::vector<Window> windows;
+  if (positions < span) {
+    if (options.short_policy == ShortPolicy::kDrop) return windows;
+    const bool loop = options.short_policy == ShortPolicy::kLoop;
+    windows.push_back(window_of(0, [&](std::uint64_t i) {
+      return loop ? i * step % positions : std::min(i * step, positions - 1);
+    }));
+    return windows;
+  }
+  const std::uint64_t count = (positions - span) / stride + 1;
+  const auto add = [&](std::uint64_t ordinal) {
+    windows.push_back(
+        window_of(ordinal, [&](std::uint64_t i) { return ordinal * stride + i * step; }));
+  };
+  const std::uint64_t wanted = options.windows_per_video;
+  if (wanted == 0 || wanted >= count) {
+    windows.reserve(count);
+    for (std::uint64_t k = 0; k < count; ++k) add(k);
+  } else {
+    windows.reserve(wanted);
+    for (const std::uint64_t k : choose(count, wanted, options.window_choice, seed, id)) add(k);
+  }
+  return windows;
+}
+
+}  // namespace shardreel
