@@ -90,7 +90,8 @@ class [[nodiscard]] Result {
     if (!has_value()) throw ShardreelError(error());
     return **this;
   }
-  T&& value() && {
+  // By value: a reference into a temporary would dangle in `for (auto& x : f().value())`.
+  T value() && {
     if (!has_value()) throw ShardreelError(std::move(error()));
     return std::move(**this);
   }

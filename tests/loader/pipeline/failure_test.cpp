@@ -1,0 +1,188 @@
+// Failures are counted in their place, and say what, where and why.
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "shardreel/loader.h"
+#include "shardreel/shard_writer.h"
+#include "tests/support/scratch.h"
+#include "tests/support/test_shards.h"
+
+namespace shardreel {
+namespace {
+
+using testing::ScratchDir;
+
+LoaderOptions small_options(const std::vector<std::string>& urls) {
+  LoaderOptions options;
+  options.input.urls = urls;
+  options.input.max_skip_ratio = 1;
+  options.window.num_frames = 8;
+  options.transform.width = 64;
+  options.transform.height = 48;
+  options.transform.color = ColorMode::kGray;
+  options.batch.batch_size = 2;
+  options.batch.drop_last = false;
+  options.batch.rank = 0;
+  options.batch.world_size = 1;
+  options.resource.memory_bytes = "64MiB";
+  options.resource.shuffle_bytes = "1MiB";
+  options.resource.decode_threads = 2;
+  return options;
+}
+
+struct Outcome {
+  std::uint64_t batches = 0;
+  std::optional<Error> error;
+  Metrics metrics;
+};
+
+Outcome run(const LoaderOptions& options) {
+  Loader loader = Loader::open(options);
+  Outcome outcome;
+  try {
+    while (auto batch = loader.next()) ++outcome.batches;
+  } catch (const ShardreelError& error) {
+    outcome.error = error.error();
+  }
+  loader.stop();
+  outcome.metrics = loader.metrics();
+  std::uint64_t dropped = 0;
+  for (const auto& [reason, count] : outcome.metrics.clips_dropped_by_reason) dropped += count;
+  EXPECT_EQ(outcome.metrics.clips_cut, outcome.metrics.clips + dropped);
+  EXPECT_EQ(outcome.metrics.samples, outcome.metrics.samples_complete +
+                                         outcome.metrics.samples_partial +
+                                         outcome.metrics.samples_skipped);
+  return outcome;
+}
+
+/// A good shard cut in the middle of its last video.
+std::string cut_shard(const ScratchDir& dir) {
+  const auto shards = testing::make_numbered_shards(dir, 1, 4);
+  const std::string cut = dir / "cut.tar";
+  std::filesystem::copy_file(shards.paths[0], cut);
+  std::filesystem::resize_file(cut, std::filesystem::file_size(cut) - 20000);
+  return cut;
+}
+
+TEST(Failure, ShardsThatCannotBeOpenedAreNamed) {
+  ScratchDir dir;
+  std::ofstream(dir / "empty.tar").flush();
+  for (const std::string& url :
+       {dir / "missing.tar", dir / "empty.tar", dir.path().string(), std::string("/dev/null")}) {
+    const Outcome outcome = run(small_options({url}));
+    EXPECT_EQ(outcome.batches, 0U);
+    ASSERT_TRUE(outcome.error) << url;
+    EXPECT_EQ(outcome.error->code, ErrorCode::kEmptyEpoch);
+    EXPECT_NE(outcome.error->message.find(url), std::string::npos) << outcome.error->message;
+    EXPECT_EQ(outcome.metrics.shards_failed, 1U) << url;
+  }
+}
+
+TEST(Failure, OneMissingShardAmongFewIsMoreThanTheRatioAllows) {
+  ScratchDir dir;
+  auto urls = testing::make_numbered_shards(dir, 2, 6).paths;
+  urls.push_back(dir / "missing.tar");
+  LoaderOptions options = small_options(urls);
+  EXPECT_FALSE(run(options).error);
+  options.input.max_skip_ratio = 0.05;
+  const Outcome outcome = run(options);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, ErrorCode::kSkipRatio);
+  EXPECT_GT(outcome.batches, 0U);
+}
+
+TEST(Failure, ATruncatedShardNamesTheKeyAndTheByte) {
+  ScratchDir dir;
+  const std::string cut = cut_shard(dir);
+  const Outcome outcome = run(small_options({cut}));
+  EXPECT_FALSE(outcome.error);
+  EXPECT_EQ(outcome.metrics.shards_failed, 1U);
+  ASSERT_FALSE(outcome.metrics.first_failures.empty());
+  const Error& failure = outcome.metrics.first_failures.front();
+  EXPECT_EQ(failure.shard, cut);
+  EXPECT_EQ(failure.key, "v003");
+  EXPECT_TRUE(failure.offset.has_value());
+  EXPECT_EQ(outcome.metrics.samples_complete, 3U);
+}
+
+// The batches before a failure are delivered, and the same failure is reported every run.
+TEST(Failure, OnErrorFailEndsTheRunInItsPlace) {
+  ScratchDir dir;
+  LoaderOptions options = small_options({cut_shard(dir)});
+  options.input.on_error = OnError::kFail;
+  options.batch.shuffle = ShuffleMode::kNone;
+  const Outcome first = run(options);
+  ASSERT_TRUE(first.error);
+  EXPECT_EQ(first.error->key, "v003");
+  for (const std::uint32_t threads : {1U, 4U}) {
+    options.resource.decode_threads = threads;
+    const Outcome again = run(options);
+    EXPECT_EQ(again.batches, first.batches);
+    EXPECT_EQ(again.error->describe(), first.error->describe());
+  }
+}
+
+TEST(Failure, AFailingPipeIsReportedAndItsDataNotLost) {
+  ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 1, 3);
+  const Outcome good = run(small_options({"pipe:cat " + shards.paths[0]}));
+  EXPECT_FALSE(good.error);
+  EXPECT_EQ(good.metrics.samples_complete, 3U);
+  const Outcome bad = run(small_options({"pipe:cat " + shards.paths[0] + "; exit 3"}));
+  EXPECT_EQ(bad.metrics.shards_failed, 1U);
+  ASSERT_FALSE(bad.metrics.first_failures.empty());
+  EXPECT_NE(bad.metrics.first_failures.back().message.find("status 3"), std::string::npos);
+}
+
+TEST(Failure, ForbiddenPipesAndUnknownSchemesAreRefused) {
+  LoaderOptions options = small_options({"pipe:echo hello"});
+  options.input.allow_pipe = false;
+  Outcome outcome = run(options);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_NE(outcome.error->message.find("allow_pipe"), std::string::npos);
+  outcome = run(small_options({"s3://bucket/key.tar"}));
+  ASSERT_TRUE(outcome.error);
+  EXPECT_NE(outcome.error->message.find("s3://"), std::string::npos);
+}
+
+TEST(Failure, AnArchiveWithoutMembersIsNoFailureButAnEmptyEpochIs) {
+  ScratchDir dir;
+  const std::string nothing = dir / "nothing.tar";
+  std::ofstream(nothing, std::ios::binary) << std::string(10240, '\0');
+  auto urls = testing::make_numbered_shards(dir, 1, 3).paths;
+  urls.push_back(nothing);
+  LoaderOptions options = small_options(urls);
+  options.input.max_skip_ratio = 0;
+  EXPECT_FALSE(run(options).error);
+
+  const Outcome empty = run(small_options({nothing}));
+  ASSERT_TRUE(empty.error);
+  EXPECT_EQ(empty.error->code, ErrorCode::kEmptyEpoch);
+  EXPECT_EQ(empty.metrics.shards_failed, 0U);
+}
+
+TEST(Failure, AUnitLargerThanTheShareIsACountedSkipWithTheFigure) {
+  ScratchDir dir;
+  auto shards = testing::make_numbered_shards(dir, 1, 2);
+  LoaderOptions options = small_options(shards.paths);
+  options.transform.width = options.transform.height = 1024;
+  options.transform.color = ColorMode::kRgb;
+  options.window.num_frames = 16;
+  options.batch.batch_size = 1;
+  options.resource.memory_bytes = "512MiB";
+  options.resource.shuffle_bytes = "64MiB";
+  EXPECT_FALSE(run(options).error);  // 48 MiB a clip: long units, clip by clip
+  Result<MemoryPlanReport> refused = Error{};
+  options.resource.memory_bytes = "200MiB";
+  refused = plan(options);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().code, ErrorCode::kMemory);
+  EXPECT_NE(refused.error().message.find("bytes"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace shardreel

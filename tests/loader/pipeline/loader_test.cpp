@@ -1,0 +1,297 @@
+#include "shardreel/loader.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "tests/support/scratch.h"
+#include "tests/support/test_shards.h"
+
+namespace shardreel {
+namespace {
+
+using testing::make_numbered_shards;
+using testing::NumberedShards;
+using testing::ScratchDir;
+
+/// What one lane delivered in one epoch.
+struct Delivered {
+  std::vector<ClipId> ids;
+  std::vector<std::uint64_t> pixels;  // hash of each clip
+  std::uint64_t batches = 0;
+  friend bool operator==(const Delivered&, const Delivered&) = default;
+};
+
+Delivered take_epoch(Loader& loader, std::size_t lane = 0) {
+  Delivered delivered;
+  while (auto batch = loader.next(lane)) {
+    ++delivered.batches;
+    for (std::size_t i = 0; i < batch->size(); ++i) {
+      EXPECT_EQ(testing::check_numbered_clip(*batch, i), "");
+      delivered.ids.push_back(batch->clips[i].id);
+      const auto bytes = batch->clip_bytes(i);
+      delivered.pixels.push_back(XXH3_64bits(bytes.data(), bytes.size()));
+    }
+  }
+  return delivered;
+}
+
+class LoaderTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new ScratchDir();
+    shards_ = new NumberedShards(make_numbered_shards(*dir_, 4, 20));
+  }
+  static void TearDownTestSuite() {
+    delete shards_;
+    delete dir_;
+  }
+
+  static LoaderOptions options() {
+    LoaderOptions options;
+    options.input.urls = shards_->paths;
+    options.window.num_frames = 8;
+    options.transform.width = 64;
+    options.transform.height = 48;
+    options.transform.color = ColorMode::kGray;
+    options.batch.batch_size = 4;
+    options.batch.drop_last = false;
+    options.batch.rank = 0;
+    options.batch.world_size = 1;
+    options.resource.memory_bytes = "64MiB";
+    options.resource.shuffle_bytes = "1MiB";  // 42 clips of 24 KiB
+    options.resource.min_fill = 10;
+    options.resource.decode_threads = 2;
+    return options;
+  }
+
+  static std::uint64_t clips_in(const LoaderOptions& of) {
+    std::uint64_t clips = 0;
+    for (const int frames : shards_->frames) {
+      clips += static_cast<std::uint64_t>(frames) / of.window.num_frames;
+    }
+    return clips;
+  }
+
+  static ScratchDir* dir_;
+  static NumberedShards* shards_;
+};
+ScratchDir* LoaderTest::dir_ = nullptr;
+NumberedShards* LoaderTest::shards_ = nullptr;
+
+TEST_F(LoaderTest, EveryClipOnceWithItsFramesAndItsLabel) {
+  Loader loader = Loader::open(options());
+  const Delivered got = take_epoch(loader);
+  EXPECT_EQ(got.ids.size(), clips_in(options()));
+  EXPECT_EQ(std::set<ClipId>(got.ids.begin(), got.ids.end()).size(), got.ids.size());
+  EXPECT_FALSE(std::is_sorted(got.ids.begin(), got.ids.end()));
+  EXPECT_FALSE(loader.next());  // after the last epoch, for ever
+  const Metrics metrics = loader.metrics();
+  EXPECT_EQ(metrics.samples, 20U);
+  EXPECT_EQ(metrics.samples_complete, 20U);
+  EXPECT_EQ(metrics.clips, got.ids.size());
+  EXPECT_EQ(metrics.clips_cut, got.ids.size());
+}
+
+TEST_F(LoaderTest, OrderAndPixelsDoNotDependOnThreads) {
+  Loader reference = Loader::open(options());
+  const Delivered expected = take_epoch(reference);
+  for (const std::uint32_t decode_threads : {1U, 2U, 4U}) {
+    for (const std::uint32_t reader_threads : {1U, 4U}) {
+      LoaderOptions other = options();
+      other.resource.decode_threads = decode_threads;
+      other.input.reader_threads = reader_threads;
+      other.resource.memory_bytes = "24MiB";  // another read-ahead, the same order
+      Loader loader = Loader::open(other);
+      EXPECT_EQ(take_epoch(loader), expected) << decode_threads << " x " << reader_threads;
+    }
+  }
+}
+
+TEST_F(LoaderTest, SeedAndEpochChangeTheOrderNotTheSet) {
+  LoaderOptions two_epochs = options();
+  two_epochs.batch.epochs = 2;
+  Loader loader = Loader::open(two_epochs);
+  const Delivered first = take_epoch(loader);
+  EXPECT_EQ(loader.epoch(), 1U);
+  const Delivered second = take_epoch(loader);
+  EXPECT_EQ(first.ids.size(), second.ids.size());
+  const auto without_epoch = [](const Delivered& of) {
+    std::vector<ClipId> ids = of.ids;
+    for (ClipId& id : ids) id.epoch = 0;
+    return ids;
+  };
+  EXPECT_NE(without_epoch(first), without_epoch(second));
+  for (const ClipId& id : second.ids) EXPECT_EQ(id.epoch, 1U);
+
+  LoaderOptions seeded = options();
+  seeded.batch.seed = 7;
+  Loader other = Loader::open(seeded);
+  EXPECT_NE(take_epoch(other).ids, first.ids);
+}
+
+TEST_F(LoaderTest, WithoutShuffleTheOrderIsTheGivenOne) {
+  LoaderOptions plain = options();
+  plain.batch.shuffle = ShuffleMode::kNone;
+  plain.batch.drop_last.reset();
+  plain.input.open_shards = 1;
+  plain.input.open_videos = 1;
+  Loader loader = Loader::open(plain);
+  const Delivered got = take_epoch(loader);
+  EXPECT_TRUE(std::is_sorted(got.ids.begin(), got.ids.end()));
+  EXPECT_EQ(got.ids.size(), clips_in(plain));
+}
+
+TEST_F(LoaderTest, DropLastDropsAndCounts) {
+  LoaderOptions dropping = options();
+  dropping.batch.drop_last = true;
+  dropping.batch.batch_size = 7;
+  Loader loader = Loader::open(dropping);
+  const Delivered got = take_epoch(loader);
+  const std::uint64_t all = clips_in(dropping);
+  EXPECT_EQ(got.ids.size(), all / 7 * 7);
+  const auto dropped = loader.metrics().clips_dropped_by_reason;
+  if (all % 7 != 0) {
+    EXPECT_EQ(dropped.at("drop_last"), all % 7);
+  }
+}
+
+// One process with four lanes and four processes with one give the same batches.
+TEST_F(LoaderTest, LanesAreRanks) {
+  for (const int shard_count : {1, 4}) {
+    LoaderOptions lanes = options();
+    lanes.input.urls.resize(static_cast<std::size_t>(shard_count));
+    lanes.batch.ranks = RankMode::kExact;
+    lanes.resource.devices = {"cpu:0", "cpu:1", "cpu:2", "cpu:3"};
+    lanes.resource.memory_bytes = "128MiB";
+    lanes.resource.shuffle_bytes = "1MiB";
+    Loader together = Loader::open(lanes);
+    std::vector<Delivered> of_lane(4);
+    {
+      std::vector<std::jthread> consumers;
+      for (std::size_t i = 0; i < 4; ++i) {
+        consumers.emplace_back([&, i] { of_lane[i] = take_epoch(together, i); });
+      }
+    }
+    std::set<ClipId> all;
+    std::size_t count = 0;
+    for (std::uint32_t rank = 0; rank < 4; ++rank) {
+      LoaderOptions alone = lanes;
+      alone.resource.devices = {"cpu:0"};
+      alone.resource.shuffle_bytes = "256KiB";  // a quarter
+      alone.batch.rank = rank;
+      alone.batch.world_size = 4;
+      Loader loader = Loader::open(alone);
+      EXPECT_EQ(take_epoch(loader), of_lane[rank]) << rank << " of " << shard_count;
+      all.insert(of_lane[rank].ids.begin(), of_lane[rank].ids.end());
+      count += of_lane[rank].ids.size();
+    }
+    EXPECT_EQ(all.size(), count);  // disjoint
+    if (shard_count == 4) {
+      EXPECT_EQ(count, clips_in(lanes));  // complete
+    }
+  }
+}
+
+TEST_F(LoaderTest, EqualRanksDeliverTheSameNumberOfBatches) {
+  for (const std::size_t shard_count : {1, 2, 3, 4}) {
+    for (const std::uint64_t batches : {2, 9}) {
+      LoaderOptions equal = options();
+      equal.input.urls.resize(shard_count);
+      equal.batch.world_size = 3;
+      equal.batch.batches_per_epoch = batches;
+      equal.batch.epochs = 2;
+      std::uint64_t repeated = 0;
+      for (std::uint32_t rank = 0; rank < 3; ++rank) {
+        equal.batch.rank = rank;
+        Loader loader = Loader::open(equal);
+        for (int epoch = 0; epoch < 2; ++epoch) {
+          const Delivered got = take_epoch(loader);
+          EXPECT_EQ(got.batches, batches) << shard_count << " shards, rank " << rank;
+          EXPECT_EQ(got.ids.size(), batches * equal.batch.batch_size);
+        }
+        EXPECT_FALSE(loader.next());
+        loader.stop();
+        const Metrics metrics = loader.metrics();
+        repeated += metrics.clips_repeated;
+        std::uint64_t dropped = 0;
+        for (const auto& [reason, count] : metrics.clips_dropped_by_reason) dropped += count;
+        EXPECT_EQ(metrics.clips_cut, metrics.clips + dropped);
+      }
+      if (shard_count == 1 && batches == 9) EXPECT_GT(repeated, 0U);
+    }
+  }
+}
+
+TEST_F(LoaderTest, SetEpochDiscardsWhatWasReadAhead) {
+  LoaderOptions endless = options();
+  endless.batch.epochs = 0;
+  Loader reference = Loader::open(endless);
+  reference.set_epoch(5);
+  const Delivered expected = take_epoch(reference);
+  ASSERT_FALSE(expected.ids.empty());
+  EXPECT_EQ(expected.ids.front().epoch, 5U);
+
+  Loader loader = Loader::open(endless);
+  for (int i = 0; i < 7; ++i) ASSERT_TRUE(loader.next());
+  loader.set_epoch(3);
+  loader.set_epoch(5);
+  EXPECT_EQ(take_epoch(loader), expected);
+  EXPECT_EQ(loader.epoch(), 6U);
+}
+
+TEST_F(LoaderTest, BatchesMayBeKeptBeyondThePlanAndBeyondTheLoader) {
+  std::vector<Batch> kept;
+  std::vector<std::string> warnings;
+  {
+    Loader loader = Loader::open(options(), [&](LogLevel level, std::string_view text) {
+      if (level == LogLevel::kWarning) warnings.emplace_back(text);
+    });
+    while (auto batch = loader.next()) kept.push_back(std::move(*batch));
+    EXPECT_GT(loader.metrics().ledger.at("held").now, 0U);
+  }
+  std::size_t clips = 0;
+  for (const Batch& batch : kept) {
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      EXPECT_EQ(testing::check_numbered_clip(batch, i), "");
+    }
+    clips += batch.size();
+  }
+  EXPECT_EQ(clips, clips_in(options()));
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find("held_batches"), std::string::npos);
+}
+
+TEST_F(LoaderTest, TheLedgerIsEmptyAfterAnEpoch) {
+  Loader loader = Loader::open(options());
+  take_epoch(loader);
+  loader.stop();
+  for (const auto& [tag, use] : loader.metrics().ledger) EXPECT_EQ(use.now, 0U) << tag;
+}
+
+TEST_F(LoaderTest, PartOfTheWindowsIsChosenByIdentity) {
+  LoaderOptions some = options();
+  some.window.windows_per_video = 1;
+  Loader loader = Loader::open(some);
+  const Delivered got = take_epoch(loader);
+  EXPECT_EQ(got.ids.size(), 20U);
+}
+
+TEST_F(LoaderTest, FilterLeavesOutAndCounts) {
+  LoaderOptions some = options();
+  some.input.filter = {"min_frames=40", "key=v0*"};
+  Loader loader = Loader::open(some);
+  const Delivered got = take_epoch(loader);
+  const auto passing = std::ranges::count_if(shards_->frames, [](int n) { return n >= 40; });
+  const Metrics metrics = loader.metrics();
+  EXPECT_EQ(metrics.samples, static_cast<std::uint64_t>(passing));
+  EXPECT_EQ(metrics.samples_filtered, 20U - static_cast<std::uint64_t>(passing));
+}
+
+}  // namespace
+}  // namespace shardreel
