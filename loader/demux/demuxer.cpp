@@ -36,6 +36,16 @@ std::string hint_name(const std::string& field) {
   return extension.empty() ? std::string("video") : "video." + extension;
 }
 
+/// Find the demuxer by the bytes, as avformat_open_input would; null when none fits.
+const AVInputFormat* probe_format(AVIOContext* input, const std::string& name) {
+  const AVInputFormat* found = nullptr;
+  if (av_probe_input_buffer2(input, &found, name.c_str(), nullptr, 0, 0) < 0) return nullptr;
+  // A sequence of JPEG pictures looks like one picture: here the name decides.
+  if (std::string_view(found->name) == "jpeg_pipe" && name.ends_with(".mjpeg"))
+    return av_find_input_format("mjpeg");
+  return found;
+}
+
 bool is_container(const AVFormatContext& format, std::string_view name) {
   return std::string_view(format.iformat->name).starts_with(name);
 }
@@ -90,16 +100,25 @@ Result<void> Demuxer::open_container(const std::string& field) {
   AVDictionary* options = nullptr;
   av_dict_set(&options, "format_whitelist", kDemuxers, 0);
   av_dict_set(&options, "protocol_whitelist", "none", 0);
-  const int opened =
-      avformat_open_input(&format, hint_name(field).c_str(), nullptr, &options);  // frees on error
+  const std::string name = hint_name(field);
+  const AVInputFormat* demuxer = probe_format(io_.context(), name);
+  int opened = AVERROR_INVALIDDATA;
+  if (demuxer != nullptr)  // frees the context on error
+    opened = avformat_open_input(&format, name.c_str(), demuxer, &options);
+  else
+    avformat_free_context(format);
   av_dict_free(&options);
   format_.reset(opened < 0 ? nullptr : format);
   if (opened < 0) {
     if (io_.error()) return *io_.error();
-    return message.explain(av_failure(
-        ErrorCode::kNotMedia,
-        fmt::format("open field {}: no demuxer of the allowed ones takes these bytes", field),
-        opened));
+    if (message.text().starts_with("Format not on whitelist"))  // and then it lists them all
+      return Error{.code = ErrorCode::kNotMedia,
+                   .message = fmt::format("open field {}: {} is not among the allowed video "
+                                          "containers",
+                                          field, demuxer->name)};
+    return message.explain(
+        av_failure(ErrorCode::kNotMedia,
+                   fmt::format("open field {}: no video container in these bytes", field), opened));
   }
   probed_ = !complete_without_probing(*format_);
   if (probed_) {
@@ -138,6 +157,10 @@ Result<void> Demuxer::choose_stream() {
         .message = fmt::format("no decoder for codec {} (tag {})", avcodec_get_name(codec.codec_id),
                                av_fourcc_make_string(tag.data(), codec.codec_tag))};
   }
+  if (probed_ && (codec.width <= 0 || codec.height <= 0))
+    return Error{.code = ErrorCode::kDecodeError,
+                 .message = fmt::format("no picture of codec {} found while probing",
+                                        avcodec_get_name(codec.codec_id))};
   // The same bound as the decoders have, checked before anything is planned with the size.
   if ((codec.width != 0 || codec.height != 0) &&
       (codec.width < 0 || codec.height < 0 ||

@@ -11,23 +11,37 @@ constexpr std::size_t kMaxReorder = 16;
 
 }  // namespace
 
-PacketIndex::PacketIndex(std::vector<PacketEntry> in_decoding_order)
+PacketIndex::PacketIndex(std::vector<PacketEntry> in_decoding_order, bool withheld_until_start)
     : packets_(std::move(in_decoding_order)) {
   hide_undecodable_leading();
+  if (withheld_until_start) hide_before_start();
   settle_droppable();
   pair_fields();
   find_starts();
   order_frames();
 }
 
-// RASL pictures behind the first keyframe (or behind the end of a sequence) refer to pictures that
-// are not there; decoders do not show them (HEVC 8.1.3).
+// RASL pictures before or behind the first keyframe (or behind the end of a sequence) refer to
+// pictures that are not there; decoders do not show them (HEVC 8.1.3).
 void PacketIndex::hide_undecodable_leading() {
   bool fresh = true, hide = false;
   for (PacketEntry& packet : packets_) {
     if (packet.traits.start != RandomAccessPoint::kNone) hide = std::exchange(fresh, false);
-    if (packet.traits.skipped_leading && hide) packet.traits.shown = 0;
+    if (packet.traits.skipped_leading && (hide || fresh)) packet.traits.shown = 0;
     if (packet.traits.sequence_end) fresh = true;
+  }
+}
+
+void PacketIndex::hide_before_start() {
+  const auto first = std::find_if(packets_.begin(), packets_.end(), [](const PacketEntry& packet) {
+    return packet.traits.start != RandomAccessPoint::kNone;
+  });
+  if (first == packets_.end()) return;
+  for (auto packet = packets_.begin(); packet != first; ++packet) packet->traits.shown = 0;
+  if (first->traits.start == RandomAccessPoint::kClosed || first->pts == kNoTime) return;
+  for (auto packet = first; packet != packets_.end(); ++packet) {
+    if (packet != first && packet->traits.start != RandomAccessPoint::kNone) return;
+    if (packet->pts != kNoTime && packet->pts < first->pts) packet->traits.shown = 0;
   }
 }
 
@@ -84,7 +98,7 @@ bool PacketIndex::times_are_ordered() {
   std::size_t ahead = 0;
   for (const PacketEntry& packet : packets_) {
     if (packet.traits.shown == 0) continue;
-    if (packet.traits.shown > 1 || packet.pts == kNoTime) return false;
+    if (packet.traits.shown > 1 || packet.traits.packed || packet.pts == kNoTime) return false;
     if (packet.traits.start == RandomAccessPoint::kClosed) latest_at_start = latest;
     // Behind a clean start nothing is shown before what preceded it; else the clock was reset.
     if (latest_at_start != kNoTime && packet.pts <= latest_at_start) return false;

@@ -24,7 +24,9 @@ struct PacketEntry {
 class PacketIndex {
  public:
   /// `in_decoding_order`: every packet of the stream, in the container's order.
-  explicit PacketIndex(std::vector<PacketEntry> in_decoding_order);
+  /// `withheld_until_start`: the decoder shows nothing that comes before the first place where
+  /// decoding can start (FFmpeg's for H.264).
+  PacketIndex(std::vector<PacketEntry> in_decoding_order, bool withheld_until_start);
 
   [[nodiscard]] std::span<const PacketEntry> packets() const noexcept { return packets_; }
   /// Frames are only known by counting: times are missing, not unique or not ordered, or packets
@@ -50,6 +52,7 @@ class PacketIndex {
 
  private:
   void hide_undecodable_leading();
+  void hide_before_start();
   void settle_droppable();
   void pair_fields();
   void find_starts();

@@ -253,8 +253,10 @@ PacketTraits inspect_mpeg4(Bytes data, bool has_extradata) {
     }
     return true;
   });
-  // DivX's packed bitstream: a frame and the B-frame shown before it in one packet, then a stub.
-  traits.shown = static_cast<std::uint8_t>(std::min(pictures, 255u));
+  // DivX's packed bitstream: a picture and the B-picture shown before it in one packet, then a stub
+  // in its place. One packet is still one frame on the whole, but not its own.
+  traits.shown = pictures > 0 ? 1 : 0;
+  traits.packed = pictures > 1;
   if (pictures == 1 && first_type == 0 && (has_extradata || traits.parameter_sets))
     traits.start = RandomAccessPoint::kOpen;
   traits.droppable = pictures == 1 && first_type == 2;  // B-VOPs are never references
@@ -274,6 +276,14 @@ PacketTraits inspect_mpeg12(Bytes data) {
   traits.parameter_sets = sequence_header;
   if (!picture) traits.shown = 0;
   return traits;
+}
+
+/// Codecs whose every packet is a picture of its own.
+bool is_intra_only(AVCodecID codec) {
+  constexpr std::array kCodecs{AV_CODEC_ID_MJPEG,   AV_CODEC_ID_PRORES,   AV_CODEC_ID_DNXHD,
+                               AV_CODEC_ID_DVVIDEO, AV_CODEC_ID_RAWVIDEO, AV_CODEC_ID_JPEG2000,
+                               AV_CODEC_ID_HUFFYUV, AV_CODEC_ID_UTVIDEO,  AV_CODEC_ID_V210};
+  return std::find(kCodecs.begin(), kCodecs.end(), codec) != kCodecs.end();
 }
 
 bool has_quantisation_tables(Bytes jpeg) {
@@ -318,8 +328,6 @@ class PacketInspector::FieldParser {
 };
 
 PacketInspector::PacketInspector(const AVCodecParameters& codec) : codec_(codec.codec_id) {
-  const AVCodecDescriptor* descriptor = avcodec_descriptor_get(codec_);
-  intra_only_ = descriptor != nullptr && (descriptor->props & AV_CODEC_PROP_INTRA_ONLY) != 0;
   extradata_.assign(codec.extradata, codec.extradata + codec.extradata_size);
   const Bytes extradata = extradata_;
   if (codec_ == AV_CODEC_ID_H264) {
@@ -356,7 +364,8 @@ PacketTraits PacketInspector::inspect(Bytes packet, bool container_key) {
       break;
     default:
       // Other codecs' keyframes are not proven to be clean starts: one unit from the beginning.
-      if (intra_only_ && (codec_ != AV_CODEC_ID_MJPEG || has_quantisation_tables(packet))) {
+      if (is_intra_only(codec_) &&
+          (codec_ != AV_CODEC_ID_MJPEG || has_quantisation_tables(packet))) {
         traits.start = RandomAccessPoint::kClosed;
         traits.droppable = true;
       }

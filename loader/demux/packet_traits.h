@@ -27,6 +27,7 @@ struct PacketTraits {
       false;               ///< carries headers that later packets need (and the container lacks)
   bool field = false;      ///< one field of a frame, not a frame
   bool bottom = false;     ///< which one
+  bool packed = false;     ///< MPEG-4: holds two pictures; the next packet stands for the second
   std::uint8_t shown = 1;  ///< frames that decoding it shows
   std::uint8_t temporal_layer = 0;  ///< HEVC
 };
@@ -46,7 +47,6 @@ class PacketInspector {
  private:
   class FieldParser;
   AVCodecID codec_;
-  bool intra_only_ = false;
   std::vector<std::uint8_t> extradata_;
   int nal_length_bytes_ = 0;  ///< 0: start codes (Annex B)
   std::unique_ptr<FieldParser> fields_;

@@ -161,7 +161,8 @@ Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
                                         avcodec_get_name(demuxer->stream().codecpar->codec_id),
                                         demuxer->format().iformat->name)};
   auto state = std::make_unique<State>();
-  state->index = std::make_shared<const PacketIndex>(std::move(scan->packets));
+  state->index = std::make_shared<const PacketIndex>(
+      std::move(scan->packets), demuxer->stream().codecpar->codec_id == AV_CODEC_ID_H264);
   if (state->index->frame_count() == 0)
     return Error{
         .code = ErrorCode::kDecodeError,
