@@ -223,7 +223,9 @@ TEST_F(LoaderTest, EqualRanksDeliverTheSameNumberOfBatches) {
         for (const auto& [reason, count] : metrics.clips_dropped_by_reason) dropped += count;
         EXPECT_EQ(metrics.clips_cut, metrics.clips + dropped);
       }
-      if (shard_count == 1 && batches == 9) EXPECT_GT(repeated, 0U);
+      if (shard_count == 1 && batches == 9) {
+        EXPECT_GT(repeated, 0U);
+      }
     }
   }
 }
