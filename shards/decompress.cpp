@@ -70,28 +70,29 @@ struct CompressedInput {
     if (!got) return std::move(got.error());
     filled = *got;
     ended = filled == 0;
+    std::size_t last = filled;
+    while (last > 0 && block[last - 1] == std::byte{0}) --last;
+    if (last > 0) nonzero_end = base + last;
     return filled > 0;
   }
   [[nodiscard]] std::uint64_t offset() const { return base + used; }
 
-  /// Read to the end; an error unless everything left is zero (padding of tapes and block devices).
-  Result<void> expect_only_zeros(std::string_view format) {
-    while (true) {
+  /// Read to the end; an error unless everything from offset `end` on is zero (padding of tapes and
+  /// block devices).
+  Result<void> expect_only_zeros(std::uint64_t end, std::string_view format) {
+    while (nonzero_end <= end) {
+      used = filled;
       auto more = refill();
       if (!more) return std::move(more.error());
       if (!*more) return {};
-      for (; used < filled; ++used) {
-        if (block[used] == std::byte{0}) continue;
-        return Error{
-            ErrorCode::kCorruptArchive,
-            fmt::format("compressed byte {}: bytes behind the end of the {} data; expected "
-                        "the end of the file",
-                        offset(), format),
-            {},
-            {},
-            {}};
-      }
     }
+    return Error{ErrorCode::kCorruptArchive,
+                 fmt::format("compressed byte {}: bytes behind the end of the {} data; expected "
+                             "the end of the file",
+                             end, format),
+                 {},
+                 {},
+                 {}};
   }
 
   std::unique_ptr<ByteStream> stream;
@@ -99,6 +100,7 @@ struct CompressedInput {
   std::size_t used = 0;
   std::size_t filled = 0;
   std::uint64_t base = 0;
+  std::uint64_t nonzero_end = 0;  ///< behind the last byte that is not zero
   bool ended = false;
 };
 
@@ -169,7 +171,9 @@ class GzipStream final : public ByteStream {
     auto more = input_.refill();
     if (!more) return std::move(more.error());
     if (!*more) return {};
-    if (input_.block[input_.used] != std::byte{0x1f}) return input_.expect_only_zeros("gzip");
+    if (input_.block[input_.used] != std::byte{0x1f}) {
+      return input_.expect_only_zeros(input_.offset(), "gzip");
+    }
     done_ = false;
     inflateReset(&inflate_);
     return {};
@@ -221,12 +225,12 @@ class FilterStream final : public ByteStream {
     if (got > 0) return static_cast<std::size_t>(got);
     done_ = true;
     if (got < 0) return failure();
-    // libarchive stops behind bzip2 data without a look at what follows. All of the input it took
-    // in is in the block or before it, what it used of that is the client filter's position.
+    // libarchive stops behind bzip2 data without a look at what follows; what it used of the input
+    // is the position of the last filter.
     if (strict_) {
-      const auto consumed = static_cast<std::uint64_t>(archive_filter_bytes(handle_.get(), -1));
-      if (consumed >= input_.base) input_.used = static_cast<std::size_t>(consumed - input_.base);
-      if (auto rest = input_.expect_only_zeros("compressed"); !rest) return std::move(rest.error());
+      const auto used = static_cast<std::uint64_t>(archive_filter_bytes(handle_.get(), -1));
+      auto rest = input_.expect_only_zeros(used, "compressed");
+      if (!rest) return std::move(rest.error());
     }
     return std::size_t{0};
   }

@@ -74,31 +74,35 @@ struct ShardReader::State {
   /// The current sample is complete: nothing of its key follows.
   void close_group() {
     if (!group) return;
-    if (!group->failed && !group->dropped) {
-      group->sample.ordinal = next_ordinal++;
-      if (wanted(group->sample.ordinal)) ready.emplace_back(std::move(group->sample));
+    if (!group->failed && !group->dropped && wanted(group->sample.ordinal)) {
+      ready.emplace_back(std::move(group->sample));
     }
     group.reset();
   }
 
+  /// Every key takes one place in the count, whatever becomes of it: so ranks that take different
+  /// samples of the shard count alike.
   void open_group() {
     group.emplace();
     group->sample.key = member->key;
     group->sample.shard = shard;
     group->sample.offset = member->entry.offset;
+    group->sample.ordinal = next_ordinal++;
   }
 
   /// The current sample has failed, the shard goes on.
   void fail_group(Error error) {
     error.at(shard, member->key, member->entry.offset);
-    ready.emplace_back(FailedSample{std::move(error), next_ordinal++, false});
+    if (wanted(group->sample.ordinal)) {
+      ready.emplace_back(FailedSample{std::move(error), group->sample.ordinal, false});
+    }
     group->failed = true;
     group->sample.fields.clear();
   }
 
-  void end_with(Error error, std::string_view key) {
+  void end_with(Error error, std::string_view key, std::uint64_t ordinal) {
     error.at(shard, key);
-    ready.emplace_back(FailedSample{std::move(error), next_ordinal++, true});
+    ready.emplace_back(FailedSample{std::move(error), ordinal, true});
     group.reset();
     member.reset();
     ended = true;
@@ -107,14 +111,13 @@ struct ShardReader::State {
   /// The rest of the shard cannot be read. Strict: what was being put together may lack members,
   /// so it fails. Compat: it is delivered as it is; an error that the reference raises follows.
   void break_off(Error error, bool silent) {
-    if (strict()) {
-      const std::string key = group && !group->failed && !group->dropped ? group->sample.key : "";
-      return end_with(std::move(error), key);
-    }
-    const std::string key = member ? member->key : "";
-    if (group && member && group->names.empty()) group.reset();  // only the lost member
+    const bool pending = group && !group->failed && !group->dropped;
+    const bool lost = pending && (strict() || (member && group->names.empty()));
+    const std::string key = lost ? group->sample.key : "";
+    const std::uint64_t ordinal = lost ? group->sample.ordinal : next_ordinal++;
+    if (lost) group.reset();
     close_group();
-    if (!silent) return end_with(std::move(error), key);
+    if (strict() || !silent) return end_with(std::move(error), key, ordinal);
     member.reset();
     ended = true;
   }
@@ -128,7 +131,7 @@ struct ShardReader::State {
     auto rest = tar.check_nothing_behind();
     if (!rest && tar.stream_damaged()) return break_off(std::move(rest.error()), false);
     close_group();
-    if (!rest) end_with(std::move(rest.error()), {});
+    if (!rest) end_with(std::move(rest.error()), {}, next_ordinal++);
   }
 
   /// Take the waiting member into the current sample. Returns false when memory was refused.
@@ -136,25 +139,28 @@ struct ShardReader::State {
     const TarEntry& entry = member->entry;
     const bool taken_name =
         is_reserved_field(member->field) || group->names.contains(member->field);
+    const bool marks_bad = member->field == "__bad__" && entry.size > 0;
     if (group->failed || group->dropped) {
-      // passed over
-    } else if (taken_name) {
-      if (strict()) {
-        const bool reserved = is_reserved_field(member->field);
-        fail_group(
-            Error{ErrorCode::kDuplicateField,
-                  fmt::format("member '{}': the field name '{}' is {}", entry.name, member->field,
-                              reserved ? "reserved" : "there twice in this sample"),
-                  {},
-                  {},
-                  {}});
+      // nothing of this sample is wanted any more
+    } else if (taken_name && strict()) {
+      const char* why =
+          is_reserved_field(member->field) ? "reserved" : "there twice in this sample";
+      fail_group(Error{
+          ErrorCode::kDuplicateField,
+          fmt::format("member '{}': the field name '{}' is {}", entry.name, member->field, why),
+          {},
+          {},
+          {}});
+    } else if (taken_name || marks_bad) {
+      // The reference's handler ignores a name that is taken: the first value stays.
+      if (auto passed = pass_over(); !passed) {
+        break_off(std::move(passed.error()), false);
+      } else if (!taken_name) {
+        group->dropped = true;
+        group->sample.fields.clear();
       }
-      // The reference's handler keeps the first value and goes on.
-    } else if (member->field == "__bad__" && entry.size > 0) {
-      group->dropped = true;
-      group->sample.fields.clear();
-    } else if (!wanted(next_ordinal)) {
-      group->names.insert(member->field);  // its names still count, or ordinals would differ by rank
+    } else if (!wanted(group->sample.ordinal)) {
+      group->names.insert(member->field);
     } else if (auto problem = refuse_size(); problem) {
       fail_group(std::move(*problem));
     } else if (auto claim = tar.check_claim(); !claim) {
@@ -164,6 +170,15 @@ struct ShardReader::State {
     }
     member.reset();
     return true;
+  }
+
+  /// Compat: a member takes effect only when its content is there, as in the reference, which reads
+  /// it before it looks at the name.
+  Result<void> pass_over() {
+    if (strict()) return {};
+    auto claim = tar.check_claim();
+    if (!claim || tar.file_range() != nullptr) return claim;
+    return tar.read([](std::uint64_t, std::span<const std::byte>) { return Result<void>(); });
   }
 
   std::optional<Error> refuse_size() const {

@@ -135,7 +135,7 @@ struct ShardWriter::State {
   std::optional<ShardFile> file;
   std::uint64_t samples = 0;  ///< in the current shard
   std::uint64_t payload = 0;  ///< bytes of content in the current shard
-  std::string last_key;
+  std::optional<std::string> last_key;
   std::vector<WrittenShard> written;
   std::vector<std::byte> buffer = std::vector<std::byte>(kCopyBytes);
   bool finished = false;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <string_view>
+#include <utility>
 
 #include "shards/archive_handles.h"
 #include "shards/archive_input.h"
@@ -39,13 +40,21 @@ bool is_header(const TarBlock& block) {
   return expected == as_unsigned || expected == as_signed;
 }
 
+std::uint64_t padded(std::uint64_t size) {
+  constexpr std::uint64_t kBlock = ArchiveInput::kTarBlock;
+  return (size + kBlock - 1) / kBlock * kBlock;
+}
+
+std::string_view words_of(archive* handle) {
+  const char* text = archive_error_string(handle);
+  return text == nullptr ? std::string_view() : std::string_view(text);
+}
+
 /// The warnings of libarchive that lose nothing we use: names that are no text in the plain locale
 /// (see Note [Names are bytes]) and unreadable access lists.
 bool is_harmless(archive* handle) {
-  const char* text = archive_error_string(handle);
-  if (text == nullptr) return true;
-  const std::string_view words(text);
-  return words.find("can't be converted") != std::string_view::npos ||
+  const std::string_view words = words_of(handle);
+  return words.empty() || words.find("can't be converted") != std::string_view::npos ||
          words.starts_with("Parse error");
 }
 
@@ -57,6 +66,7 @@ struct TarEntryReader::State {
   ArchiveReadHandle handle;  ///< uses `input`, so it goes first
   archive_entry* header = nullptr;
   TarEntry entry;
+  std::optional<std::uint64_t> next_offset;  ///< where the next header is expected, if known
   std::uint64_t end = 0;  ///< what libarchive had consumed at the end of the archive
 };
 
@@ -82,9 +92,9 @@ Result<void> TarEntryReader::open() {
 Error TarEntryReader::failure(int status, std::uint64_t offset, const char* expected) {
   const ArchiveInput& input = state_->input;
   if (input.error()) return Error(*input.error()).at({}, {}, input.offset());
-  const char* given = archive_error_string(state_->handle.get());
-  const std::string_view text = given != nullptr ? given : "no reason given";
-  if (text.find("runcated") != std::string_view::npos) {
+  const std::string_view text = words_of(state_->handle.get());
+  // Within an extension header libarchive gives no reason for a cut.
+  if (text.find("runcated") != std::string_view::npos || (text.empty() && input.at_end())) {
     return Error{
         ErrorCode::kTruncated,
         fmt::format("the archive is cut at byte {}; expected {}", input.offset(), expected),
@@ -110,9 +120,13 @@ Result<std::optional<TarEntry>> TarEntryReader::next() {
     if (auto opened = open(); !opened) return std::move(opened.error());
   }
   archive* handle = state_->handle.get();
+  const auto expected_offset = std::exchange(state_->next_offset, std::nullopt);
   const int status = archive_read_next_header(handle, &state_->header);
-  const auto offset = static_cast<std::uint64_t>(archive_read_header_position(handle));
   const auto consumed = static_cast<std::uint64_t>(archive_filter_bytes(handle, 0));
+  // After a fatal error the handle no longer tells where the header began.
+  const std::int64_t header_position = archive_read_header_position(handle);
+  const std::uint64_t offset =
+      header_position >= 0 ? static_cast<std::uint64_t>(header_position) : consumed;
   state_->entry = TarEntry{};
   state_->entry.offset = offset;
   if (status == ARCHIVE_EOF) {
@@ -120,12 +134,11 @@ Result<std::optional<TarEntry>> TarEntryReader::next() {
     return std::optional<TarEntry>();
   }
   if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {
-    // The reference ends an archive quietly at a bad checksum and at a header that is not whole.
-    const ArchiveInput& input = state_->input;
-    const bool header_cut = input.at_end() && !input.error() && offset > 0 &&
-                            input.offset() >= offset &&
-                            input.offset() - offset < ArchiveInput::kTarBlock;
-    silent_in_reference_ = status == ARCHIVE_RETRY || header_cut;
+    // The reference ends an archive quietly at a bad checksum and at a header that is not whole,
+    // but not where what came before is cut, nor within an extension header.
+    silent_in_reference_ =
+        status == ARCHIVE_RETRY ||
+        (words_of(handle) == "Truncated tar archive" && offset > 0 && offset == expected_offset);
     return failure(status, offset, kExpected);
   }
   if (status == ARCHIVE_WARN && integrity_ == Integrity::kStrict && !is_harmless(handle)) {
@@ -149,6 +162,9 @@ Result<std::optional<TarEntry>> TarEntryReader::next() {
       entry.regular = type == '0' || type == 0 || type == '7' || type == 'S';
       entry.range = type != 'S' && archive_entry_sparse_count(state_->header) == 0;
     }
+  }
+  if (archive_entry_sparse_count(state_->header) == 0) {
+    state_->next_offset = consumed + padded(entry.size);
   }
   return std::optional<TarEntry>(entry);
 }
@@ -202,6 +218,7 @@ Result<void> TarEntryReader::read(const Sink& sink) {
     const int status = archive_read_data_block(handle, &data, &count, &at);
     if (status == ARCHIVE_EOF) break;
     if (status != ARCHIVE_OK && status != ARCHIVE_WARN) {
+      if (entry.range && reached == entry.size) break;  // only padding is missing: `next` fails
       return failure(status, entry.offset,
                      fmt::format("the member's content of {} bytes", entry.size).c_str());
     }

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include <csignal>
+#include <map>
 
 #include "shardreel/units.h"
 #include "tests/shards/shard_testing.h"
@@ -98,6 +99,56 @@ TEST(ShardReader, ReportsDuplicatesUnderStrictAndKeepsTheFirstUnderCompat) {
               ElementsAre(SampleText{"a", {{"jpg", "1"}, {"txt", "3"}}},
                           SampleText{"b", {{"x", "4"}}}, SampleText{"c", {{"x", "7"}}}));
   EXPECT_THAT(lenient.failures, IsEmpty());
+}
+
+TEST(ShardReader, GivesTheSamplesOfARank) {
+  const std::string bytes = archive_of({{"a.x", "1"},
+                                        {"b.x", "1"},
+                                        {"b.X", "1"},
+                                        {"c.__bad__", "1"},
+                                        {"d.x", "1"},
+                                        {"e.x", std::string(101, 'x')},
+                                        {"e.__bad__", "1"},
+                                        {"f.x", "1"}});
+  std::map<std::uint64_t, std::string> found;
+  for (std::uint64_t rank = 0; rank < 3; ++rank) {
+    ShardReaderOptions options;
+    options.max_member_bytes = 100;
+    options.modulo = 3;
+    options.remainder = rank;
+    const auto content = read_stream(bytes, options);
+    for (const auto& sample : content.raw) found[sample.ordinal] += sample.key;
+    for (const auto& failed : content.failures) found[failed.ordinal] += "!" + failed.error.key;
+    for (const auto& sample : content.raw) EXPECT_EQ(sample.ordinal % 3, rank);
+  }
+  const std::map<std::uint64_t, std::string> expected{
+      {0, "a"}, {1, "!b"}, {3, "d"}, {4, "!e"}, {5, "f"}};
+  EXPECT_EQ(found, expected);
+}
+
+TEST(ShardReader, GoesOnBehindARefusedSample) {
+  class Never final : public ByteAllocator {
+   public:
+    std::optional<OwnedBytes> try_allocate(std::size_t bytes) override {
+      if (bytes > 100) return std::nullopt;
+      return heap_allocator().try_allocate(bytes);
+    }
+  } allocator;
+  ShardReaderOptions options;
+  options.allocator = &allocator;
+  ShardReader reader(
+      pipe_stream(archive_of(
+          {{"a.txt", "1"}, {"a.jpg", std::string(101, 'a')}, {"a.cls", "1"}, {"b.jpg", "2"}})),
+      "test.tar", options);
+  EXPECT_EQ(std::get<NeedsMemory>(reader.step()).bytes, 101U);
+  EXPECT_EQ(std::get<NeedsMemory>(reader.step()).bytes, 101U);
+  reader.refuse(Error{ErrorCode::kMemory, "larger than its share", {}, {}, {}});
+  const auto failed = std::get<FailedSample>(reader.step());
+  EXPECT_EQ(failed.error.key, "a");
+  EXPECT_FALSE(failed.fatal);
+  const auto rest = read_all(reader);
+  EXPECT_THAT(keys(rest), ElementsAre("b"));
+  EXPECT_THAT(rest.failures, IsEmpty());
 }
 
 TEST(ShardReader, ContinuesWhereMemoryWasRefused) {
