@@ -261,10 +261,11 @@ std::uint64_t converter_scratch_bytes(std::uint32_t coded_width, std::uint32_t c
   const std::uint64_t side = std::max(options.width, options.height);
   const std::uint64_t planes = 6 * std::max(Plane::bytes(options.width, options.height),
                                             Plane::bytes(options.height, options.width));
-  const std::uint64_t smallest =
-      options.resize_mode == ResizeMode::kFit ? 1 : std::min(options.width, options.height) / 2;
+  const std::uint64_t smallest = options.resize_mode == ResizeMode::kFit
+                                     ? 1
+                                     : std::max(1U, std::min(options.width, options.height) / 2);
   return planes + side * sizeof(std::uint16_t) * 3 + AlignedBuffer::kAlignment +
-         PlaneScaler::scratch_bound(coded_width, coded_height, smallest, smallest);
+         PlaneScaler::scratch_bound(coded_width, coded_height, smallest, side);
 }
 
 }  // namespace shardreel

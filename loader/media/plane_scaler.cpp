@@ -29,16 +29,18 @@ bool is_aligned(const ComponentRows& rows) {
 }
 
 /// Note [zimg 3.0.4's kernels]
-/// Compared with its portable kernels on 10^5 random geometries, AVX2 gives the same samples, if
-/// the component is at least 32 wide and the region starts in the first rows: a ring of rows that
-/// is entered late is filled wrongly. The SSE kernels differ now and then by half of the range, the
-/// AVX-512 ones in 1 of 100 geometries (columns of a horizontal shrink by 2). So: AVX2 or portable,
-/// and rows far above the region are not shown to zimg.
-zimg_cpu_type_e kernels_for(std::uint32_t width) {
+/// Its vector kernels were compared with its portable ones on some 10^5 random geometries. AVX2
+/// gives the same samples where the component is at least 32 wide, the region starts in the first
+/// rows (a ring of rows that is entered late is filled wrongly), and not one side grows while the
+/// other shrinks. The SSE kernels differ now and then by half of the range, the AVX-512 ones in 1
+/// of 100 geometries (columns of a horizontal shrink by 2). So: AVX2 where it is right, else the
+/// portable kernels; and rows far above the region are not shown to zimg.
+zimg_cpu_type_e kernels_for(std::uint32_t width, const Region& region, const Plane& to) {
 #if defined(__x86_64__)
-  if (width >= 32 && __builtin_cpu_supports("avx2")) return ZIMG_CPU_X86_AVX2;
+  const bool mixed = region.width < to.width() && region.height > to.height();
+  if (width >= 32 && !mixed && __builtin_cpu_supports("avx2")) return ZIMG_CPU_X86_AVX2;
 #else
-  (void)width;
+  (void)width, (void)region, (void)to;
 #endif
   return ZIMG_CPU_NONE;
 }
@@ -162,7 +164,7 @@ Result<PlaneScaler::Graph*> PlaneScaler::graph_for(const ComponentRows& from, st
   zimg_graph_builder_params_default(&parameters, ZIMG_API_VERSION);
   parameters.resample_filter = ZIMG_RESIZE_BILINEAR;
   parameters.dither_type = ZIMG_DITHER_NONE;
-  parameters.cpu_type = kernels_for(from.width());
+  parameters.cpu_type = kernels_for(from.width(), region, to);
 
   Graph graph;
   graph.key = key;
@@ -232,15 +234,15 @@ std::uint64_t PlaneScaler::scratch_bytes() const noexcept {
 }
 
 std::uint64_t PlaneScaler::scratch_bound(std::uint64_t width, std::uint64_t height,
-                                         std::uint64_t to_width, std::uint64_t to_height) {
-  const auto from_w = static_cast<double>(width), from_h = static_cast<double>(height);
-  const auto to_w = static_cast<double>(to_width), to_h = static_cast<double>(to_height);
+                                         std::uint64_t smallest, std::uint64_t largest) {
   // A ring of rows per filter, as high as the filter rounded to a power of 2 (whole where a picture
   // is low), twice: as read, and as words; and blocks of 32 rows for the filter along the row.
-  const std::uint64_t filter_rows =
-      std::min(std::bit_ceil(taps(from_h, to_h) + 64), height + 64) + 64;
-  const std::uint64_t row = aligned(2 * std::max(width, to_width)) + 128;
-  return 3 * filter_rows * row + 65536 + kMaxGraphs * graph_bytes(from_w, from_h, to_w, to_h);
+  const std::uint64_t filter = taps(static_cast<double>(height), static_cast<double>(smallest));
+  const std::uint64_t rows = std::min(std::bit_ceil(filter + 64), height + 64) + 64;
+  const std::uint64_t row = aligned(2 * std::max(width, largest)) + 128;
+  // `graph_bytes` with taps <= 2 * (from / to + 1).
+  const std::uint64_t graph = 24 * (width + height) + 2 * 120 * largest + 4096;
+  return 3 * rows * row + 65536 + kMaxGraphs * graph;
 }
 
 }  // namespace shardreel

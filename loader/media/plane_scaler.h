@@ -74,10 +74,10 @@ class PlaneScaler {
 
   /// Bytes held: scratch rows and, by formula, graphs.
   [[nodiscard]] std::uint64_t scratch_bytes() const noexcept;
-  /// An upper bound of it after scaling components of up to width x height to planes of at least
-  /// to_width x to_height.
+  /// An upper bound of it after scaling components of up to width x height to planes whose sides
+  /// are within [smallest, largest].
   static std::uint64_t scratch_bound(std::uint64_t width, std::uint64_t height,
-                                     std::uint64_t to_width, std::uint64_t to_height);
+                                     std::uint64_t smallest, std::uint64_t largest);
 
  private:
   struct Graph;
