@@ -16,12 +16,15 @@ extern "C" {
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "shardreel/units.h"
 #include "tools/commands/feed.h"
+#include "tools/commands/pack.h"
 #include "tools/commands/plan.h"
 
 namespace {
 
 using shardreel::tools::FeedCommand;
+using shardreel::tools::PackOptions;
 using shardreel::tools::PlanCommand;
 
 std::string zimg_version() {
@@ -60,6 +63,27 @@ int run(int argc, char** argv) {
   app.add_flag("--json", version_json, "With --version: as one JSON object");
   app.require_subcommand(0, 1);
 
+  PackOptions pack;
+  CLI::App* pack_app =
+      app.add_subcommand("pack", "Put videos, with the files beside them, into tar shards");
+  pack_app->add_option("inputs", pack.inputs, "Videos, and folders that are walked")->required();
+  pack_app->add_option("--out", pack.out, "Folder of the shards")->required()->type_name("DIR");
+  pack_app->add_option("--prefix", pack.prefix, "Names of shards begin so")->capture_default_str();
+  pack_app->add_option("--shard-samples", pack.shard_samples, "Samples of a shard at most")
+      ->check(CLI::PositiveNumber);
+  pack_app
+      ->add_option_function<std::string>(
+          "--shard-bytes",
+          [&pack](const std::string& text) {
+            const auto bytes = shardreel::parse_bytes(text);
+            if (!bytes) throw CLI::ValidationError("--shard-bytes", bytes.error().message);
+            pack.shard_bytes = *bytes;
+          },
+          "Bytes of a shard's files at most, e.g. 1GiB")
+      ->type_name("SIZE");
+  pack_app->add_flag("--overwrite", pack.overwrite, "Replace shards that exist");
+  pack_app->add_flag("--json", pack.json, "Print one JSON object on standard output");
+
   FeedCommand feed;
   CLI::App* feed_app = app.add_subcommand("feed", "Run the loader as a training job would");
   feed_app->footer(
@@ -84,6 +108,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? shardreel::tools::kExitGood : shardreel::tools::kExitUsage;
   }
   if (version) return print_versions(version_json);
+  if (pack_app->parsed()) return run_pack(pack);
   if (feed_app->parsed()) return run_feed(feed);
   if (plan_app->parsed()) return run_plan(plan);
   fmt::print(stderr, "{}", app.help());

@@ -1,0 +1,225 @@
+#!/usr/bin/env python3
+"""The program as its users meet it: exit statuses, what it prints, signals, files that cannot be written.
+
+    program_test.py SHARDREEL WORK_FOLDER [UNITTEST ARGUMENTS]
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import unittest
+
+SHARDREEL, WORK = sys.argv[1], sys.argv[2]
+TOOL = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "make_clips.py")
+SHARDS = os.path.join(WORK, "shards", "shard-{000000..000003}.tar")
+# Small and quick; every test that feeds begins with these.
+SMALL = ["--width", "32", "--height", "32", "--num-frames", "8", "--memory-bytes", "512MiB", "--min-fill", "10"]
+
+PROMISED = """clips batches frames samples samples_partial samples_skipped skipped_by_reason
+clips_dropped_by_reason shards_failed seconds clips_per_second frames_per_second first_batch_seconds
+consumer_wait_seconds peak_rss_bytes peak_pss_bytes ledger_peak_bytes resolved_options order_digest
+pixel_digest lanes""".split()
+
+
+def run(*arguments, env=None, stdout=subprocess.PIPE):
+    finished = subprocess.run([SHARDREEL, *arguments], stdin=subprocess.DEVNULL, stdout=stdout,
+                              stderr=subprocess.PIPE, timeout=120, check=False, env=env)
+    finished.out = (finished.stdout or b"").decode()
+    finished.err = finished.stderr.decode()
+    return finished
+
+
+def feed(*arguments, status=0, **more):
+    finished = run("feed", *SMALL, *arguments, "--json", **more)
+    assert finished.returncode == status, (arguments, finished.returncode, finished.err)
+    return json.loads(finished.out)
+
+
+def setUpModule():
+    os.makedirs(WORK, exist_ok=True)
+    clips = os.path.join(WORK, "clips")
+    subprocess.run([sys.executable, TOOL, clips, "--count", "16"], check=True)
+    subprocess.run([SHARDREEL, "pack", clips, "--out", os.path.join(WORK, "shards"), "--shard-samples", "4",
+                    "--overwrite"], check=True, stdout=subprocess.DEVNULL)
+
+
+class UsageTest(unittest.TestCase):
+    def test_versions(self):
+        self.assertRegex(run("--version").out, r"^shardreel \d+\.\d+")
+        versions = json.loads(run("--version", "--json").out)
+        self.assertEqual(set(versions), {"shardreel", "ffmpeg", "libarchive", "zimg", "boost"})
+        self.assertRegex(versions["boost"], r"^1\.\d+")
+
+    def test_usage_is_2(self):
+        for arguments in ([], ["dance"], ["feed", "--dance"], ["feed", "a.tar", "--num-frames", "0"],
+                          ["feed"], ["feed", "a.tar", "--devices", "cuda:0"], ["pack"],
+                          ["feed", "a.tar", "--config", "/no/such/file"],
+                          ["plan", "a.tar", "--memory-bytes", "1MiB"], ["plan", "a.tar", "--width", "wide"],
+                          ["feed", "a.tar", "--memory-bytes", "1MiB"]):
+            finished = run(*arguments)
+            self.assertEqual(finished.returncode, 2, (arguments, finished.err))
+            self.assertTrue(finished.err, arguments)
+            self.assertEqual(finished.out, "", arguments)
+
+    def test_help_lists_every_option(self):
+        text = run("feed", "--help").out
+        for name in ("--num-frames", "--batches-per-epoch", "--clips-out", "--max-batches", "--config"):
+            self.assertIn(name, text)
+
+    def test_all_problems_at_once(self):
+        err = run("feed", "a.tar", "--num-frames", "0", "--width", "0", "--min-fill", "0").err
+        for name in ("num_frames", "width", "min_fill"):
+            self.assertIn(name, err)
+
+
+class PlanTest(unittest.TestCase):
+    def test_table_and_json(self):
+        table = run("plan", SHARDS, "--memory-bytes", "1GiB")
+        self.assertEqual(table.returncode, 0, table.err)
+        self.assertIn("shuffle", table.out)
+        plan = json.loads(run("plan", SHARDS, "--memory-bytes", "1GiB", "--json").out)
+        self.assertEqual(plan["memory_bytes"], 1 << 30)
+
+    def test_the_figure_that_would_do_does(self):
+        refused = run("plan", SHARDS, "--memory-bytes", "1MiB")
+        self.assertEqual(refused.returncode, 2)
+        self.assertRegex(refused.err, r"\d")
+
+
+class FeedTest(unittest.TestCase):
+    def test_report(self):
+        report = feed(SHARDS)
+        for name in PROMISED:
+            self.assertIn(name, report)
+        self.assertGreater(report["clips"], 0)
+        self.assertEqual(report["samples"], 16)
+        self.assertEqual(report["frames"], 8 * report["clips"])
+        self.assertEqual(report["resolved_options"]["num_frames"], 8)
+        self.assertEqual(report["resolved_options"]["world_size"], 1)
+        self.assertNotIn("error", report)
+        text = run("feed", *SMALL, SHARDS)
+        self.assertIn(f"{report['clips']} clips", text.out)
+        self.assertIn(report["order_digest"], text.out)
+
+    def test_digests_follow_order_and_pixels(self):
+        first = feed(SHARDS)
+        for more in (["--decode-threads", "1"], ["--reader-threads", "4"]):
+            again = feed(SHARDS, *more)
+            self.assertEqual((again["order_digest"], again["pixel_digest"]),
+                             (first["order_digest"], first["pixel_digest"]), more)
+        for more in (["--seed", "1"], ["--epoch", "1"]):
+            self.assertNotEqual(feed(SHARDS, *more)["order_digest"], first["order_digest"], more)
+        smaller = feed(SHARDS, "--resize-mode", "stretch")
+        self.assertEqual(smaller["order_digest"], first["order_digest"])
+        self.assertNotEqual(smaller["pixel_digest"], first["pixel_digest"])
+
+    def test_clips_out(self):
+        path = os.path.join(WORK, "clips.jsonl")
+        report = feed(SHARDS, "--clips-out", path, "--epochs", "2")
+        with open(path, encoding="utf-8") as file:
+            lines = [json.loads(line) for line in file]
+        self.assertEqual(len(lines), report["clips"])
+        self.assertEqual({line["id"]["epoch"] for line in lines}, {0, 1})
+        for line in lines:
+            self.assertEqual(set(line), {"id", "key", "shard", "lane", "frame_indices", "pts", "xxh64"})
+            self.assertEqual(len(line["frame_indices"]), 8)
+            self.assertEqual(len(line["pts"]), 8)
+        ids = [tuple(line["id"].values()) for line in lines]
+        self.assertEqual(len(set(ids)), len(ids))
+
+    def test_lanes_are_ranks(self):
+        devices = ",".join(f"cpu:{i}" for i in range(4))
+        lanes = feed(SHARDS, "--devices", devices, "--ranks", "exact")["lanes"]
+        self.assertEqual(len(lanes), 4)
+        for rank in range(4):
+            # A lane has its part of the shuffle memory.
+            alone = feed(SHARDS, "--rank", str(rank), "--world-size", "4", "--ranks", "exact",
+                         "--shuffle-bytes", "64MiB")["lanes"]
+            self.assertEqual(alone, [lanes[rank]])
+
+    def test_max_batches_and_endless_epochs(self):
+        report = feed(SHARDS, "--epochs", "0", "--max-batches", "30", "--batch-size", "4")
+        self.assertEqual((report["batches"], report["clips"]), (30, 120))
+
+    def test_environment_says_the_rank(self):
+        env = dict(os.environ, RANK="1", WORLD_SIZE="2")
+        report = feed(SHARDS, "--ranks", "exact", env=env)
+        self.assertEqual((report["resolved_options"]["rank"], report["resolved_options"]["world_size"]), (1, 2))
+        self.assertIn("RANK and WORLD_SIZE", report["details"]["rank_source"])
+        refused = run("feed", SHARDS, env=dict(os.environ, RANK="2", WORLD_SIZE="2"))
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("rank 2 of 2", refused.err)
+
+    def test_data_failures_are_1(self):
+        empty = os.path.join(WORK, "empty.tar")
+        open(empty, "wb").close()
+        with tarfile.open(os.path.join(WORK, "nothing.tar"), "w"):
+            pass
+        for url, words in ((os.path.join(WORK, "missing.tar"), "missing.tar"), (empty, "empty.tar"),
+                           (WORK, WORK), ("/dev/null", "/dev/null"), ("pipe:false", "pipe:false"),
+                           (os.path.join(WORK, "nothing.tar"), "")):
+            finished = run("feed", *SMALL, url, "--json")
+            self.assertEqual(finished.returncode, 1, (url, finished.err))
+            self.assertIn(words, finished.err)
+            self.assertIn("error", json.loads(finished.out))
+
+    def test_output_that_cannot_be_written_is_1(self):
+        for path, words in (("/dev/full", "No space left"), (os.path.join(WORK, "no", "dir"), "No such file")):
+            finished = run("feed", *SMALL, SHARDS, "--clips-out", path)
+            self.assertEqual(finished.returncode, 1)
+            self.assertIn(words, finished.err)
+        with open("/dev/full", "wb") as full:
+            self.assertEqual(run("feed", *SMALL, SHARDS, "--json", stdout=full).returncode, 1)
+
+    def test_keys_of_any_bytes(self):
+        shard = os.path.join(WORK, "odd.tar")
+        video = os.path.join(WORK, "clips", "train", "clip-0000.mp4")
+        with tarfile.open(shard, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as tar:
+            tar.add(video, arcname=b"k\xff.mp4".decode("utf-8", "surrogateescape"))
+        path = os.path.join(WORK, "odd.jsonl")
+        self.assertGreater(feed(shard, "--clips-out", path, "--drop-last", "false")["clips"], 0)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(json.loads(file.readline())["key_hex"], "6bff")
+
+    def test_signals_end_the_run_cleanly(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            path = os.path.join(WORK, "stopped.jsonl")
+            if os.path.exists(path):
+                os.remove(path)
+            os.mkfifo(path)
+            process = subprocess.Popen([SHARDREEL, "feed", *SMALL, SHARDS, "--epochs", "0", "--json", "--clips-out", path],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            with open(path, encoding="utf-8") as lines:
+                for _ in range(20):
+                    lines.readline()
+                process.send_signal(number)
+                for _ in lines:  # the program must not wait for us
+                    pass
+            out, err = process.communicate(timeout=30)
+            os.remove(path)
+            self.assertEqual(process.returncode, 128 + number, err)
+            report = json.loads(out)
+            self.assertEqual(report["error"]["code"], "stopped")
+            self.assertGreaterEqual(report["clips"], 20)
+
+    def test_a_hanging_command_is_ended(self):
+        process = subprocess.Popen([SHARDREEL, "feed", *SMALL, "pipe:echo begun >&2; sleep 1000"],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for line in process.stderr:
+            if line == b"begun\n":
+                break
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+        self.assertEqual(process.returncode, 143)
+
+
+def tearDownModule():
+    shutil.rmtree(os.path.join(WORK, "shards"))
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]])
