@@ -35,7 +35,8 @@ TEST(SignalWatchTest, AnActionThatComesLateIsRunAtOnce) {
 TEST(SignalWatchTest, ProgramsStartedMeanwhileCanBeEnded) {
   const SignalWatch watch;
   // A blocked SIGTERM would let `sleep` live on; `kill` and `wait` then say 0 instead of 143.
-  EXPECT_EQ(testing::run_command("sh -c '(sleep 5 & kill -TERM $!; wait $!; echo $?) 2>/dev/null'"), "143\n");
+  EXPECT_EQ(testing::run_command("sh -c '(sleep 5 & kill -TERM $!; wait $!; echo $?) 2>/dev/null'"),
+            "143\n");
 }
 
 TEST(SignalWatchTest, TheDefaultIsBackAfterwards) {
