@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <random>
 #include <string>
 
 #include "tests/loader/decode/oracle.h"
@@ -16,10 +17,8 @@ namespace {
 TEST(SharedVideos, FramesEqualTheOracle) {
   const auto videos = shared_videos();
   if (videos.empty()) GTEST_SKIP() << "no shared media";
-  const char* only = std::getenv("SHARDREEL_TEST_ONLY");
   const auto decoder = make_cpu_decoder();
   for (const SharedVideo& shared : videos) {
-    if (only != nullptr && shared.name.find(only) == std::string::npos) continue;
     SCOPED_TRACE(shared.name);
     auto video = open_video(shared.path);
     if (!video) {
@@ -54,17 +53,43 @@ TEST(SharedVideos, FramesEqualTheOracle) {
       wrong += index >= expected.size() || hash != expected[index];
       ++number;
     }
-    std::cout << shared.name << ": " << facts.codec << " manifest " << shared.frames.value_or(-1)
-              << " oracle " << expected.size() << " ours " << facts.frame_count << " packets "
-              << facts.packets << " given " << got.frames.size() << " wrong " << wrong << " keys "
-              << facts.keyframes << " units " << got.units << (facts.by_count ? " BYCOUNT" : "")
-              << (facts.probed ? " probed" : "") << " errors " << got.total.errors << " peak "
-              << got.peak_frame_bytes / 1024 << "K estimate "
-              << video->parameters()->decoder_bytes / 1024 << "K reused " << got.reused << " "
-              << (got.total.first_error ? got.total.first_error->message : "") << std::endl;
     EXPECT_EQ(wrong, 0u);
     EXPECT_EQ(got.repeated, 0u);
     EXPECT_EQ(got.failures.size(), 0u) << got.failures.front();
+  }
+}
+
+// Every clip length from 1 to 16 over the shared videos in turn, and sparse windows, in memory and
+// streaming: the same frames as one decode from the first packet to the last.
+TEST(SharedVideos, UnitsEqualOneFullDecode) {
+  const auto videos = shared_videos();
+  if (videos.empty()) GTEST_SKIP() << "no shared media";
+  const auto decoder = make_cpu_decoder();
+  std::mt19937_64 random(test_seed());
+  std::int64_t length = 0;
+  for (const SharedVideo& shared : videos) {
+    SCOPED_TRACE(shared.name);
+    auto whole = open_video(shared.path, false, UINT32_MAX);
+    if (!whole) continue;
+    const std::int64_t count = std::min<std::int64_t>(whole->facts().frame_count, 70);
+    const auto expected = decode_windows(*whole, dense_windows(count, count, count), *decoder);
+    length = length % 16 + 1;
+    for (int round = 0; round < 3; ++round) {
+      auto video = open_video(shared.path, true, 1 + static_cast<std::uint32_t>(random() % 6));
+      ASSERT_TRUE(video);
+      const auto stride = round == 0 ? length : length + static_cast<std::int64_t>(random() % 40);
+      auto windows = dense_windows(count, length, stride);
+      const std::size_t clips = windows.size();
+      const auto got = decode_windows(*video, std::move(windows), *decoder, round == 2);
+      EXPECT_TRUE(got.failures.empty()) << got.failures.front();
+      EXPECT_EQ(got.window_ordinals.size(), clips);
+      if (expected.total.errors > 0) continue;  // a damaged video has no one right answer
+      for (const auto& [frame, hash] : got.frames)
+        EXPECT_EQ(hash, expected.frames.at(frame)) << "frame " << frame << " T=" << length;
+      if (round == 0) {
+        EXPECT_EQ(got.frames.size(), expected.frames.size());
+      }
+    }
   }
 }
 
