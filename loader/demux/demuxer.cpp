@@ -188,11 +188,13 @@ Result<bool> Demuxer::next(AVPacket& packet) {
   }
 }
 
+bool Demuxer::has_index() const noexcept {
+  return is_container(*format_, "mov") || is_container(*format_, "matroska");
+}
+
 bool Demuxer::seek(std::int64_t dts, std::int64_t pts) {
-  // mov's index holds decoding times, matroska's cues presentation times. Elsewhere FFmpeg guesses.
-  const bool mov = is_container(*format_, "mov");
-  if (!mov && !is_container(*format_, "matroska")) return false;
-  const std::int64_t target = mov ? dts : pts;
+  // mov's index holds decoding times, matroska's cues presentation times.
+  const std::int64_t target = is_container(*format_, "mov") ? dts : pts;
   if (target == AV_NOPTS_VALUE) return false;
   return av_seek_frame(format_.get(), stream_->index, target, AVSEEK_FLAG_BACKWARD) >= 0 &&
          !io_.error();

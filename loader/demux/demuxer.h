@@ -30,8 +30,10 @@ class Demuxer {
   /// stream as well (`cut_short` tells), only the source's own errors are returned.
   Result<bool> next(AVPacket& packet);
 
-  /// Try to go on with the packet that has this decoding time, where the container has an exact
-  /// index; false means that nothing changed or the position is unknown: open again.
+  /// Whether the container has an index that leads to packets, so that `seek` is worth a try.
+  [[nodiscard]] bool has_index() const noexcept;
+  /// Try to go on at or before the packet with these times. Where that led is for the caller to
+  /// find out; false means that the position is unknown: open again.
   bool seek(std::int64_t dts, std::int64_t pts);
 
   [[nodiscard]] const AVStream& stream() const noexcept { return *stream_; }

@@ -93,12 +93,15 @@ Result<void> PacketCursor::approach(std::uint32_t target) {
   if (demuxer_ == nullptr || position_ > target) {
     if (auto opened = reopen(); !opened) return opened;
   }
+  if (!may_jump_ || !demuxer_->has_index()) return {};
   std::uint64_t between = 0;
   for (std::uint32_t i = position_; i < target; ++i) between += index_->packets()[i].size;
   if (between < kMinJumpBytes) return {};
   auto jumped = jump(target);
   if (!jumped) return std::move(jumped.error());
-  return *jumped ? Result<void>() : reopen();
+  if (*jumped) return {};
+  may_jump_ = false;
+  return reopen();
 }
 
 Result<bool> PacketCursor::jump(std::uint32_t target) {

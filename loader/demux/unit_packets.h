@@ -59,6 +59,7 @@ class PacketCursor {
   std::unique_ptr<Demuxer> demuxer_;
   AVPacketPtr landed_;  ///< read already, to see where a jump ended
   std::uint32_t position_ = 0;
+  bool may_jump_ = true;  ///< until a jump led nowhere: then this video is read in order
 };
 
 }  // namespace shardreel

@@ -72,9 +72,11 @@ TEST_P(LargeFile, WindowsFarInAreRightAndCheap) {
     EXPECT_EQ(got.frames.size(), 11u);  // of 45 + 1 and 46, one frame is shared
     for (const auto& [frame, hash] : got.frames)
       EXPECT_EQ(hash, expected[static_cast<std::size_t>(frame)]) << frame;
-    if (GetParam().jumps) {
-      EXPECT_LT(source->bytes, source->size() * 3 / 4);
-    }
+    // Without an index it is read through once for all units that follow each other, and each
+    // streaming unit reads for itself (and probes, a little more).
+    const std::uint64_t passes = streaming ? got.units : 1;
+    EXPECT_LT(source->bytes,
+              GetParam().jumps ? source->size() * 3 / 4 : source->size() * passes * 5 / 4);
   }
 }
 
