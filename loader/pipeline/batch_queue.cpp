@@ -129,7 +129,8 @@ std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop) {
   {
     const MutexLock lock(state_->mutex);
     while (state_->items.empty()) {
-      if (state_->lane_waits && !state_->extra) {
+      // A lane that waits may not have seen yet that a buffer came back: only none at all counts.
+      if (state_->lane_waits && !state_->extra && state_->pool.in_use() == state_->pool.count()) {
         // All buffers are in the consumer's hands, and it asks for more: waiting would be for ever.
         state_->extra = true;
         warn = !std::exchange(state_->warned, true);

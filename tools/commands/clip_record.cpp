@@ -60,7 +60,7 @@ ClipDigests::ClipDigests() : order_(new_state()), pixels_(new_state()) {}
 
 void ClipDigests::add(const ClipInfo& clip, std::span<const std::byte> pixels) {
   std::vector<std::uint8_t> facts;
-  append_text(facts, clip.sample->shard);
+  append_u64(facts, clip.id.shard);
   append_text(facts, clip.sample->key);
   append_u64(facts, clip.frame_index.size());
   for (const std::int64_t index : clip.frame_index)

@@ -20,10 +20,11 @@ using Digest = std::array<std::uint8_t, 16>;
 
 [[nodiscard]] std::string hex(std::span<const std::uint8_t> bytes);
 
-/// XXH3-128 over the delivered clips, in order. `order` takes of each clip: the shard's URL and the
-/// key, each after its length (8 bytes); the number of frame indices (8 bytes) and the indices (8
-/// bytes each); all integers little-endian. `pixels` takes the same and then the clip's bytes as
-/// they lie in the batch.
+/// XXH3-128 over the delivered clips, in order. `order` takes of each clip: the shard's number in
+/// the expanded list (8 bytes), so that the same data under other paths has the same digest; the
+/// key after its length (8 bytes); the number of frame indices (8 bytes) and the indices (8 bytes
+/// each); all integers little-endian. `pixels` takes the same and then the clip's bytes as they lie
+/// in the batch.
 class ClipDigests {
  public:
   ClipDigests();

@@ -32,7 +32,7 @@ struct Metrics {
   std::uint64_t samples_filtered = 0;  ///< left out by `filter`; not part of `samples`
   std::uint64_t clips_cut = 0;         ///< that windows were planned for
   std::uint64_t clips_repeated = 0;    ///< delivered again to fill `batches_per_epoch`
-  std::uint64_t clips_padded = 0;  ///< whose missing frames `short_policy` filled in
+  std::uint64_t clips_padded = 0;      ///< whose missing frames `short_policy` filled in
   std::map<std::string, std::uint64_t> skipped_by_reason;  ///< samples, by `to_string(ErrorCode)`
   std::map<std::string, std::uint64_t>
       clips_dropped_by_reason;  ///< drop_last, unequal, stopped, or an ErrorCode's word

@@ -71,7 +71,7 @@ struct WindowOptions {
   /// Return the stride in force, in frames (with `fps`: in output frames).
   [[nodiscard]] std::uint32_t stride() const {
     if (window_stride != 0) return window_stride;
-    return fps ? num_frames : num_frames * frame_step;
+    return num_frames * frame_step;
   }
 };
 

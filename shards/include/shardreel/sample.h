@@ -26,8 +26,8 @@ struct Field {
 };
 
 struct Sample {
-  std::string key;            ///< with its directory, raw bytes
-  std::string shard;          ///< the URL the shard was opened as
+  std::string key;    ///< with its directory, raw bytes
+  std::string shard;  ///< the URL the shard was opened as
   /// Position among the samples of its shard; failed ones and those marked `__bad__` count.
   std::uint64_t ordinal = 0;
   std::uint64_t offset = 0;   ///< of the first member's header in the decompressed archive, bytes

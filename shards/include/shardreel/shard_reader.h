@@ -62,8 +62,8 @@ class ShardReader {
   /// Read on until a sample is complete, a sample failed, memory is refused or the shard ends.
   ReadStep step();
 
-  /// After NeedsMemory: do not wait for it. The sample that is being put together fails with `error`
-  /// (given by the next step), and reading goes on behind it.
+  /// After NeedsMemory: do not wait for it. The sample that is being put together fails with
+  /// `error` (given by the next step), and reading goes on behind it.
   void refuse(Error error);
 
   /// Byte offset reached in the decompressed archive, for progress and stall messages.

@@ -21,7 +21,8 @@ TEST(ShardPlan, WithoutShuffleTheGivenOrder) {
 TEST(ShardPlan, OrderOfSeed0) {
   EXPECT_EQ(plan_shards(8, ShuffleMode::kAll, 0, 0, 0, 1).shards,
             plan_shards(8, ShuffleMode::kShards, 0, 0, 0, 1).shards);
-  EXPECT_EQ(plan_shards(8, ShuffleMode::kAll, 0, 0, 0, 1).shards, (std::vector<std::uint64_t>{3, 4, 7, 6, 0, 1, 5, 2}));
+  EXPECT_EQ(plan_shards(8, ShuffleMode::kAll, 0, 0, 0, 1).shards,
+            (std::vector<std::uint64_t>{3, 4, 7, 6, 0, 1, 5, 2}));
 }
 
 TEST(ShardPlan, SeedAndEpochChangeTheOrder) {
