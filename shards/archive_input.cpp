@@ -9,13 +9,16 @@
 namespace shardreel {
 
 ArchiveInput::ArchiveInput(std::unique_ptr<ByteStream> stream)
-    : stream_(std::move(stream)), file_(stream_->random_access()), block_(kBlockBytes) {}
+    : stream_(std::move(stream)), file_(stream_->random_access()) {
+  // A small file needs no more than its size (and one byte, for a file that is empty by now).
+  const std::uint64_t most = file_ ? std::max<std::uint64_t>(file_->size(), 1) : kBlockBytes;
+  block_bytes_ = static_cast<std::size_t>(std::min<std::uint64_t>(most, kBlockBytes));
+  block_ = std::make_unique_for_overwrite<std::byte[]>(block_bytes_);
+}
 
 void ArchiveInput::remember() {
-  const auto given = std::span(block_).first(filled_);
-  history_.insert(history_.end(),
-                  given.end() - static_cast<std::ptrdiff_t>(std::min(given.size(), kHistory)),
-                  given.end());
+  const auto last = given().last(std::min(filled_, kHistory));
+  history_.insert(history_.end(), last.begin(), last.end());
   if (history_.size() > kHistory) {
     history_.erase(history_.begin(), history_.end() - kHistory);
   }
@@ -26,7 +29,8 @@ Result<std::span<const std::byte>> ArchiveInput::next() {
   remember();
   base_ += filled_;
   filled_ = 0;
-  auto got = file_ ? file_->read_at(base_, block_) : stream_->read(block_);
+  const std::span<std::byte> into(block_.get(), block_bytes_);
+  auto got = file_ ? file_->read_at(base_, into) : stream_->read(into);
   if (!got) {
     error_ = std::move(got.error());
     return *error_;
@@ -37,7 +41,7 @@ Result<std::span<const std::byte>> ArchiveInput::next() {
   std::size_t last = filled_;
   while (last > 0 && block_[last - 1] == std::byte{0}) --last;
   if (last > 0) nonzero_end_ = base_ + last;
-  return std::span<const std::byte>(block_).first(filled_);
+  return given();
 }
 
 std::uint64_t ArchiveInput::skip(std::uint64_t bytes) noexcept {
@@ -64,7 +68,7 @@ std::optional<std::array<unsigned char, ArchiveInput::kTarBlock>> ArchiveInput::
     at += done;
   }
   if (done < kTarBlock) {
-    std::memcpy(copy.data() + done, block_.data() + (at - history_.size()), kTarBlock - done);
+    std::memcpy(copy.data() + done, block_.get() + (at - history_.size()), kTarBlock - done);
   }
   return copy;
 }

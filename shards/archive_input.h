@@ -49,12 +49,14 @@ class ArchiveInput {
   // Two blocks of history are enough to see both end-of-archive blocks.
   static constexpr std::size_t kHistory = 2 * kTarBlock;
   void remember();
+  [[nodiscard]] std::span<const std::byte> given() const { return {block_.get(), filled_}; }
 
   std::unique_ptr<ByteStream> stream_;
   std::shared_ptr<const RandomAccess> file_;  // shared with the ranges that are handed out
-  std::vector<std::byte> block_;
-  std::vector<std::byte> history_;  ///< what was given directly before the block
-  std::uint64_t base_ = 0;          ///< offset of the block
+  std::size_t block_bytes_;
+  std::unique_ptr<std::byte[]> block_;  ///< not a vector: nobody needs it filled with zeros
+  std::vector<std::byte> history_;      ///< what was given directly before the block
+  std::uint64_t base_ = 0;              ///< offset of the block
   std::size_t filled_ = 0;
   std::uint64_t nonzero_end_ = 0;
   bool at_end_ = false;
