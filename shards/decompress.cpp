@@ -25,7 +25,7 @@ Compression compression_of(std::span<const std::byte> head) {
   const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
   using namespace std::string_view_literals;
   if (text.starts_with("\x1f\x8b\x08"sv)) return Compression::kGzip;
-  if (text.starts_with("BZh"sv) && text.substr(4).starts_with("1AY&SY"sv)) {
+  if (text.size() >= kMagicBytes && text.starts_with("BZh"sv) && text.substr(4, 6) == "1AY&SY"sv) {
     return Compression::kOther;
   }
   if (text.starts_with("\xfd"

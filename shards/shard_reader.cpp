@@ -21,6 +21,7 @@ namespace {
 struct Group {
   Sample sample;
   std::unordered_set<std::string> names;
+  bool begun = false;    ///< a member of it has been taken in whole, kept or not
   bool failed = false;   ///< reported already; its further members are passed over
   bool dropped = false;  ///< by a non-empty `__bad__`: not delivered and no failure
 };
@@ -112,7 +113,7 @@ struct ShardReader::State {
   /// so it fails. Compat: it is delivered as it is; an error that the reference raises follows.
   void break_off(Error error, bool silent) {
     const bool pending = group && !group->failed && !group->dropped;
-    const bool lost = pending && (strict() || (member && group->names.empty()));
+    const bool lost = pending && (strict() || (member && !group->begun));
     const std::string key = lost ? group->sample.key : "";
     const std::uint64_t ordinal = lost ? group->sample.ordinal : next_ordinal++;
     if (lost) group.reset();
@@ -168,6 +169,7 @@ struct ShardReader::State {
     } else if (!read_member(refused)) {
       return false;
     }
+    if (group) group->begun = true;
     member.reset();
     return true;
   }

@@ -6,6 +6,7 @@
 
 #include <clocale>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "shardreel/shard_reader.h"
@@ -23,6 +24,16 @@ std::string hex(const std::string& bytes) {
   std::string out;
   for (const char c : bytes) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
   return out;
+}
+
+/// A cut within the records of a PAX header, where Python's silence depends on the byte it falls
+/// on: we report it in both modes.
+bool is_cut_in_pax(const std::string& path, const ShardContent& content) {
+  if (content.failures.size() != 1 || !content.failures[0].error.offset) return false;
+  const std::string bytes = read_file(path);
+  const auto at = static_cast<std::size_t>(*content.failures[0].error.offset);
+  return content.failures[0].error.code == ErrorCode::kTruncated && at >= 512 &&
+         at <= bytes.size() && bytes[at - 512 + 156] == 'x';
 }
 
 /// What oracle.py prints for a file, from our reader. "failed" is a matter of the error, which the
@@ -52,13 +63,15 @@ TEST(Dialects, CompatAgreesWithTheReferenceOnRandomArchives) {
   const auto count = rounds(4000);
   oracle(fmt::format("make {} {} {}", scratch.path().string(), seed, count));
   const std::string expected = oracle("read " + (scratch / "*.tar"));
-  std::string ours, strict_ours;
+  std::string ours;
+  std::set<std::string> loud;
   std::uint64_t whole = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
     const std::string path = scratch / fmt::format("{:06}.tar", i);
     const auto content = std::filesystem::file_size(path) == 0 ? read_stream("", compat())
                                                                : read_path(path, compat());
     ours += describe(path, content);
+    if (is_cut_in_pax(path, content)) loud.insert("file " + fmt::format("{:06}.tar", i));
     // Strict delivers the same samples, less those it reports.
     const auto strict = read_path(path);
     if (strict.failures.empty()) {
@@ -73,6 +86,7 @@ TEST(Dialects, CompatAgreesWithTheReferenceOnRandomArchives) {
   while (std::getline(b, line_b)) {
     ASSERT_TRUE(std::getline(a, line_a));
     if (line_b.starts_with("file")) file = line_b;
+    if (line_a == "failed" && line_b == "whole" && loud.contains(file)) continue;
     ASSERT_EQ(line_a, line_b) << file << " (ours, the oracle's)";
   }
   EXPECT_GT(whole, 0U);

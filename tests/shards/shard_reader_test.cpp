@@ -276,9 +276,13 @@ TEST(ShardReader, KnowsEmptyArchivesFromEmptyFiles) {
     EXPECT_TRUE(empty.failures[0].fatal);
     EXPECT_EQ(empty.failures[0].error.code, ErrorCode::kTruncated);
     EXPECT_THAT(empty.failures[0].error.describe(), HasSubstr("test.tar"));
-    const auto text = read_stream("this is no archive", options);
-    ASSERT_EQ(text.failures.size(), 1U);
-    EXPECT_TRUE(text.failures[0].fatal);
+    for (const char* bytes : {"this is no archive", "x", "BZh", "\x1f\x8b\x08",
+                              "\xfd"
+                              "7zXZ"}) {
+      const auto text = read_stream(bytes, options);
+      ASSERT_EQ(text.failures.size(), 1U) << bytes;
+      EXPECT_TRUE(text.failures[0].fatal);
+    }
   }
 }
 
