@@ -80,6 +80,7 @@ class Loader::Impl {
     for (const auto& lane : lanes_) lane->interrupt();
     decoding_.stop();
     for (const auto& lane : lanes_) lane->stop();
+    reading_.join();
     loop_.stop();
     if (event_thread_.joinable()) event_thread_.join();
   }

@@ -67,10 +67,9 @@ void add_window_rows(std::vector<OptionRow>& rows) {
   rows.push_back(
       whole({"frame_step", "1 or more", "O", "Frames from one frame of a clip to the next."},
             SHARDREEL_MEMBER(window.frame_step)));
-  rows.push_back(
-      whole_or({"window_stride", "1 or more; unset = num_frames × frame_step",
-                "O", "Frames from one window's start to the next."},
-               std::nullopt, SHARDREEL_MEMBER(window.window_stride)));
+  rows.push_back(whole_or({"window_stride", "1 or more; unset = num_frames × frame_step", "O",
+                           "Frames from one window's start to the next."},
+                          std::nullopt, SHARDREEL_MEMBER(window.window_stride)));
   rows.push_back(maybe({"fps", "above 0; unset = by frame", "O",
                         "Sample by time at this rate; num_frames and window_stride count output "
                         "frames then."},

@@ -29,7 +29,9 @@ ReadService::ReadService(const InputOptions& options, std::size_t lanes, ShardLi
       loop_(loop),
       pools_(std::make_unique<Pools>(options.reader_threads, lanes * options.open_shards)) {}
 
-ReadService::~ReadService() {
+ReadService::~ReadService() { join(); }
+
+void ReadService::join() noexcept {
   pools_->files.join();
   if (pools_->blocking) pools_->blocking->join();
 }

@@ -27,8 +27,11 @@ class ReadService {
               MemoryLedger& ledger, boost::asio::io_context& loop);
   ReadService(const ReadService&) = delete;
   ReadService& operator=(const ReadService&) = delete;
-  /// Joins. All streams' `stop` must have been asked for.
-  ~ReadService();
+  ~ReadService();  ///< joins
+
+  /// Wait for the jobs in flight to end; nothing may be opened afterwards. All streams' `stop` must
+  /// have been asked for. A read that the kernel does not answer cannot be woken.
+  void join() noexcept;
 
   [[nodiscard]] const ShardList& shards() const noexcept { return shards_; }
   [[nodiscard]] const InputOptions& options() const noexcept { return options_; }

@@ -44,7 +44,7 @@ TEST(ClipRecordTest, DigestsAreTheDocumentedBytes) {
     for (int i = 0; i < 8; ++i) text.push_back(static_cast<char>(value >> (8 * i)));
     return text;
   };
-  const std::string facts = u64(5) + "a.tar" + u64(1) + "k" + u64(2) + u64(7) + u64(300);
+  const std::string facts = u64(2) + u64(1) + "k" + u64(2) + u64(7) + u64(300);
   const auto expect = [](const std::string& text) {
     XXH128_canonical_t canonical{};
     XXH128_canonicalFromHash(&canonical, XXH3_128bits(text.data(), text.size()));
@@ -62,10 +62,14 @@ TEST(ClipRecordTest, DigestsSeeEveryDifference) {
   EXPECT_EQ(digests({first, second}), whole);
   EXPECT_NE(digests({second, first}).first, whole.first);
   EXPECT_NE(digests({first}).first, whole.first);
-  EXPECT_NE(digests({first, {clip("b.tar", "l", {0, 1}), "xy"}}).first, whole.first);
+  Delivered elsewhere = second;
+  elsewhere.info.sample = std::make_shared<SampleFields>(SampleFields{"l", "b.tar", {}});
+  EXPECT_EQ(digests({first, elsewhere}), whole);  // the same shard by another path
+  elsewhere.info.id.shard = 9;
+  EXPECT_NE(digests({first, elsewhere}).first, whole.first);
   EXPECT_NE(digests({first, {clip("a.tar", "l", {0, 2}), "xy"}}).first, whole.first);
-  // A byte that goes from the shard's name to the key.
-  EXPECT_NE(digests({{clip("ab", "c", {}), ""}}).first, digests({{clip("a", "bc", {}), ""}}).first);
+  // A frame index is not taken for part of the key.
+  EXPECT_NE(digests({{clip("a", "k", {1}), ""}}).first, digests({{clip("a", "k1", {}), ""}}).first);
 
   const auto other_pixels = digests({first, {second.info, "xz"}});
   EXPECT_EQ(other_pixels.first, whole.first);
