@@ -16,21 +16,21 @@
 namespace shardreel::testing {
 namespace {
 
-std::shared_ptr<const RandomAccess> bytes_of(const std::string& text) {
+/// Undo the limited range: what a luma of `y` looks like in gray.
+int gray_of(int y) { return static_cast<int>(std::lround((y - 16) * 255.0 / 219.0)); }
+
+}  // namespace
+
+std::shared_ptr<const RandomAccess> content_of(const std::string& text) {
   auto block = heap_allocator().try_allocate(text.size()).value();
   std::memcpy(block.span().data(), text.data(), text.size());
   return memory_source(std::make_shared<const OwnedBytes>(std::move(block)));
 }
 
-std::string file_text(const std::string& path) {
+std::shared_ptr<const RandomAccess> file_content(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  return content_of({std::istreambuf_iterator<char>(file), {}});
 }
-
-/// Undo the limited range: what a luma of `y` looks like in gray.
-int gray_of(int y) { return static_cast<int>(std::lround((y - 16) * 255.0 / 219.0)); }
-
-}  // namespace
 
 std::string numbered_clip(int number, int frames, const std::string& codec_arguments) {
   return make_clip(
@@ -58,9 +58,9 @@ NumberedShards make_numbered_shards(const ScratchDir& dir, int shards, int video
     const auto clip =
         numbered_clip(v, frames, kCodecs[static_cast<std::size_t>(v) % kCodecs.size()]);
     const std::vector<FieldToWrite> fields{
-        {"mp4", bytes_of(file_text(clip))},
-        {"cls", bytes_of(std::to_string(v))},
-        {"json", bytes_of(fmt::format("{{\"frames\": {}}}", frames))}};
+        {"mp4", file_content(clip)},
+        {"cls", content_of(std::to_string(v))},
+        {"json", content_of(fmt::format("{{\"frames\": {}}}", frames))}};
     writers[static_cast<std::size_t>(v % shards)]->write(fmt::format("v{:03d}", v), fields).value();
   }
   for (const auto& writer : writers) {

@@ -3,13 +3,19 @@
 // video's.
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "shardreel/batch.h"
+#include "shardreel/byte_source.h"
 #include "tests/support/scratch.h"
 
 namespace shardreel::testing {
+
+/// The content of a field to write: the text itself, or a file's bytes.
+std::shared_ptr<const RandomAccess> content_of(const std::string& text);
+std::shared_ptr<const RandomAccess> file_content(const std::string& path);
 
 /// A video of 64x48 whose left half has luma 16 + 2 * frame and whose right half 16 + 8 * number,
 /// so that a clip in colour "gray" shows which frames of which video it has. frames <= 100, number

@@ -1,11 +1,14 @@
 # shardreel_test(NAME SOURCES... [LIBS targets...] [LABELS labels...] [TIMEOUT seconds])
-# One GoogleTest program of the tests of one folder, registered case by case; labels: unit (default), integration, lint.
+# One GoogleTest program of the tests of one folder, registered case by case. Labels: unit (default) or
+# integration; threads for what ThreadSanitizer has to see (target threaded_tests).
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
 add_executable(shardreel_test_pch ${CMAKE_CURRENT_SOURCE_DIR}/tests/support/pch.cpp)  # a program, so that the flags are those of the tests
 target_link_libraries(shardreel_test_pch PRIVATE GTest::gmock shardreel_compiler)
 target_precompile_headers(shardreel_test_pch PRIVATE <gtest/gtest.h> <gmock/gmock.h>)
+
+add_custom_target(threaded_tests)
 
 function(shardreel_test name)
   cmake_parse_arguments(arg "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
@@ -19,5 +22,8 @@ function(shardreel_test name)
   target_precompile_headers(${name} REUSE_FROM shardreel_test_pch)
   target_link_libraries(${name} PRIVATE ${arg_LIBS} shardreel_test_support GTest::gmock_main shardreel_compiler)
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
+  if("threads" IN_LIST arg_LABELS)
+    add_dependencies(threaded_tests ${name})
+  endif()
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${arg_LABELS}" TIMEOUT ${arg_TIMEOUT})
 endfunction()

@@ -7,7 +7,6 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
-#include <cstring>
 #include <deque>
 #include <fstream>
 #include <random>
@@ -16,15 +15,10 @@
 #include "loader/read/read_service.h"
 #include "shardreel/shard_writer.h"
 #include "tests/support/scratch.h"
+#include "tests/support/test_shards.h"
 
 namespace shardreel {
 namespace {
-
-std::shared_ptr<const RandomAccess> bytes_of(const std::string& text) {
-  auto block = heap_allocator().try_allocate(text.size()).value();
-  std::memcpy(block.span().data(), text.data(), text.size());
-  return memory_source(std::make_shared<const OwnedBytes>(std::move(block)));
-}
 
 /// Shards with the given numbers of samples; sample i of shard s has the key "s.i" without the dot.
 std::vector<std::string> make_shards(const testing::ScratchDir& dir, const std::vector<int>& sizes,
@@ -36,8 +30,8 @@ std::vector<std::string> make_shards(const testing::ScratchDir& dir, const std::
             .value();
     for (int i = 0; i < sizes[s]; ++i) {
       const std::vector<FieldToWrite> fields{
-          {"mp4", bytes_of(std::string(field_bytes, static_cast<char>('a' + s)))},
-          {"txt", bytes_of(fmt::format("{}/{}", s, i))}};
+          {"mp4", testing::content_of(std::string(field_bytes, static_cast<char>('a' + s)))},
+          {"txt", testing::content_of(fmt::format("{}/{}", s, i))}};
       writer.write(fmt::format("s{}_{}", s, i), fields).value();
     }
     const auto written = writer.finish().value();
