@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <new>
 #include <stop_token>
 #include <thread>
@@ -15,6 +16,7 @@ namespace shardreel {
 namespace {
 
 constexpr std::size_t kPageBytes = 4096;
+constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 // Fresh blocks kept faulted in ahead of need, in bytes: enough to hide the page faults of a few
 // clips, too little to matter in the plan.
 constexpr std::size_t kAheadBytes = std::size_t{8} << 20;
@@ -34,7 +36,9 @@ void fault_in(std::byte* data, std::size_t bytes) noexcept {
 struct BlockPool::State {
   std::size_t block_bytes = 0;
   std::size_t count = 0;
-  std::byte* base = nullptr;
+  void* mapping = nullptr;
+  std::size_t mapped_bytes = 0;
+  std::byte* base = nullptr;  // the mapping's first huge page
 
   mutable Mutex mutex;
   Condition changed;
@@ -89,19 +93,26 @@ BlockPool::BlockPool(std::size_t block_bytes, std::size_t count)
   state_->block_bytes = block_bytes_for(block_bytes);
   state_->count = count;
   if (count == 0) return;
-  void* base = mmap(nullptr, state_->block_bytes * count, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (base == MAP_FAILED) throw std::bad_alloc();
-  state_->base = static_cast<std::byte*>(base);
+  state_->mapped_bytes = state_->block_bytes * count + kHugePageBytes;
+  void* mapping = mmap(nullptr, state_->mapped_bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (mapping == MAP_FAILED) throw std::bad_alloc();
+  // Faulting in 4 KiB at a time was 5 % of a run that fills a 1 GiB shuffle buffer once; huge
+  // pages, where the system has them, cost a fraction of it. A refusal does no harm.
+  madvise(mapping, state_->mapped_bytes, MADV_HUGEPAGE);
+  state_->mapping = mapping;
+  const auto address = reinterpret_cast<std::uintptr_t>(mapping);
+  state_->base = static_cast<std::byte*>(mapping) +
+                 (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
   state_->worker =
       std::jthread([state = state_.get()](const std::stop_token& stop) { state->run(stop); });
 }
 
 BlockPool::~BlockPool() {
-  if (state_->base == nullptr) return;
+  if (state_->mapping == nullptr) return;
   state_->worker.request_stop();
   state_->worker.join();
-  munmap(state_->base, state_->block_bytes * state_->count);
+  munmap(state_->mapping, state_->mapped_bytes);
 }
 
 std::uint64_t BlockPool::block_bytes_for(std::uint64_t payload) {

@@ -33,7 +33,6 @@ Batcher::Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::stri
                  std::uint64_t shards, MemoryLedger& ledger, BatchQueue& queue, Counters& counters,
                  BatcherEvents events)
     : options_(options),
-      plan_(plan),
       device_(std::move(device)),
       shards_(shards),
       queue_(queue),

@@ -61,7 +61,6 @@ class Batcher {
   bool judge(bool at_end);
 
   const LoaderOptions& options_;
-  const MemoryPlan& plan_;
   const std::string device_;
   const std::uint64_t shards_;  // of this lane in an epoch
   BatchQueue& queue_;

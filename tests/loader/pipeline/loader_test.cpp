@@ -199,8 +199,8 @@ TEST_F(LoaderTest, LanesAreRanks) {
 }
 
 TEST_F(LoaderTest, EqualRanksDeliverTheSameNumberOfBatches) {
-  for (const std::size_t shard_count : {1, 2, 3, 4}) {
-    for (const std::uint64_t batches : {2, 9}) {
+  for (const std::size_t shard_count : {1U, 2U, 3U, 4U}) {
+    for (const std::uint64_t batches : {2U, 9U}) {
       LoaderOptions equal = options();
       equal.input.urls.resize(shard_count);
       equal.batch.world_size = 3;

@@ -124,8 +124,8 @@ TEST(SampleStreamProperty, InterleavesAsTheModelForAnyThreadsAndMemory) {
     options.reader_threads = static_cast<std::uint32_t>(1 + random() % 4);
     Reading reading(options, make_shards(dir, sizes, 1 + random() % 20000));
     // From "one sample at a time" to "everything at once"; small inline bytes read by ranges.
-    const std::uint64_t shard_bytes = 64 << 10 << random() % 6;
-    const std::uint64_t inline_bytes = random() % 2 == 0 ? 4096 : 32 << 10;
+    const std::uint64_t shard_bytes = std::uint64_t{65536} << random() % 6;
+    const std::uint64_t inline_bytes = random() % 2 == 0 ? 4096 : 32768;
     ASSERT_EQ(reading.keys(all_of(sizes.size()), shard_bytes, inline_bytes),
               model(sizes, options.open_shards));
     EXPECT_EQ(reading.ledger.snapshot().total.now, 0U);
