@@ -1,6 +1,8 @@
 #include "loader/pipeline/decode_pool.h"
 
 #include <algorithm>
+#include <exception>
+#include <string>
 #include <utility>
 
 #include "loader/decode/video_decoder.h"
@@ -39,20 +41,28 @@ class DecodePool::Worker {
         job.unit, job.sample->context, *converter_,
         [&]() -> Result<ClipMemory> { return begin_clip(line, job); },
         [&](std::size_t clip, ClipResult result) { line.emit(job, clip, std::move(result)); });
-    std::optional<Error> cause;
-    auto report = decoder_->decode(job.unit, cutter, job.stop);
-    if (!report) {
-      cause = std::move(report.error());
-    } else {
-      pool_.counters_.frames_decoded += report->frames_decoded;
-      cause = std::move(report->first_error);
-    }
+    std::optional<Error> cause = decode_into(cutter, job);
     if (cause) {
       const SampleFields& sample = *job.sample->context.sample;
       cause->at(sample.shard, sample.key);
     }
     cutter.finish(cause);
     line.finish(job);
+  }
+
+  /// What went wrong, if anything did. Nothing may leave a thread as an exception: the heap can be
+  /// empty for one video and have room for the next.
+  std::optional<Error> decode_into(ClipCutter& cutter, UnitJob& job) {
+    try {
+      auto report = decoder_->decode(job.unit, cutter, job.stop);
+      if (!report) return std::move(report.error());
+      pool_.counters_.frames_decoded += report->frames_decoded;
+      return std::move(report->first_error);
+    } catch (const std::exception& error) {
+      decoder_->trim();
+      return Error{
+          ErrorCode::kInternal, std::string("decoding a unit: ") + error.what(), {}, {}, {}};
+    }
   }
 
   Result<ClipMemory> begin_clip(UnitLine& line, UnitJob& job) {

@@ -117,15 +117,15 @@ void Lane::run(const std::stop_token& stop) {
   }
 }
 
+// The line is cleared under the lane's mutex, here and in `set_epoch`: the feeder cannot begin the
+// next pass meanwhile, or its first units would be cleared with the old ones.
 std::uint64_t Lane::abandon_pass(std::uint64_t generation) {
-  {
-    const MutexLock lock(mutex_);
-    if (generation != generation_) return 0;
-    pass_stop_.request_stop();
-    pass_stop_ = std::stop_source();
-    pass_end_ = DropReason::kUnequal;
-    feeds_left_ = 0;
-  }
+  const MutexLock lock(mutex_);
+  if (generation != generation_) return 0;
+  pass_stop_.request_stop();
+  pass_stop_ = std::stop_source();
+  pass_end_ = DropReason::kUnequal;
+  feeds_left_ = 0;
   return line_.clear(false);
 }
 
@@ -151,19 +151,16 @@ void Lane::epoch_over(std::uint64_t epoch, std::uint64_t generation) {
 }
 
 void Lane::set_epoch(std::uint64_t epoch) {
-  std::uint64_t generation = 0;
-  {
-    const MutexLock lock(mutex_);
-    generation = ++generation_;
-    pass_stop_.request_stop();
-    pass_stop_ = std::stop_source();
-    pass_end_ = DropReason::kStopped;
-    first_epoch_ = next_feed_ = taking_ = epoch;
-    epochs_left_ = std::max<std::uint64_t>(1, epochs_left_);
-    feeds_left_ = context_.options.batch.batches_per_epoch ? 1 : epochs_left_;
-  }
-  context_.counters.drop(DropReason::kStopped, queue_.restart(generation));
+  const MutexLock lock(mutex_);
+  ++generation_;
+  pass_stop_.request_stop();
+  pass_stop_ = std::stop_source();
+  pass_end_ = DropReason::kStopped;
+  context_.counters.drop(DropReason::kStopped, queue_.restart(generation_));
   context_.counters.drop(DropReason::kStopped, line_.clear(true));
+  first_epoch_ = next_feed_ = taking_ = epoch;
+  epochs_left_ = std::max<std::uint64_t>(1, epochs_left_);
+  feeds_left_ = context_.options.batch.batches_per_epoch ? 1 : epochs_left_;
   changed_.notify_all();
 }
 

@@ -103,8 +103,9 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   }
 
   const std::uint64_t rest = (plan.memory_bytes - batches - shuffle) / plan.lanes;
-  const std::uint64_t encoded =
-      std::clamp(rest / 4, least_encoded, std::max(least_encoded, kMostEncoded));
+  const std::uint64_t most_encoded =
+      std::max(least_encoded, std::min(kMostEncoded, rest - least_decode));
+  const std::uint64_t encoded = std::clamp(rest / 4, least_encoded, most_encoded);
   plan.lane_decode_bytes = rest - encoded;
   const std::uint64_t buffered = encoded - shards * kShardBuffers;
   plan.packet_bytes = std::max(kLeastPackets, buffered / 4);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "loader/media/frame_converter.h"
@@ -84,7 +85,15 @@ bool VideoFeed::open_next(OpenVideo& slot, SampleStream& samples, const std::sto
       continue;
     }
     const Timed timed(counters_.demux);
-    if (!open_video(slot, std::move(*event), stop)) return false;
+    Error place{ErrorCode::kMemory, {}, event->item.sample->shard, event->item.sample->key, {}};
+    try {
+      if (!open_video(slot, std::move(*event), stop)) return false;
+    } catch (const std::bad_alloc&) {
+      // The tables of one hostile video must not end the process.
+      slot = OpenVideo();
+      place.message = "opening the video: the system has no memory for its tables";
+      if (!fail(std::move(place), FailureItem::Of::kSample, stop)) return false;
+    }
   }
   return true;
 }
@@ -161,8 +170,6 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
     error.at(sample.shard, sample.key, video->offset);
     return fail(std::move(error), FailureItem::Of::kTooShort, stop);
   }
-  counters_.clips_cut += windows.size();
-
   // From now on the bytes are an open video's, and the shard may read ahead again.
   sample.fields.clear();
   for (const MemberCharge& charge : event.item.charges) charge->move_to(videos_);
@@ -170,6 +177,7 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   slot.units_left = file->plan_units(std::move(windows));
   slot.file.emplace(std::move(*file));
   slot.sample = std::move(record);
+  counters_.clips_cut += slot.clips_left;
   return true;
 }
 

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 #include "shardreel/units.h"
@@ -113,7 +114,7 @@ bool ShardSlot::read_one() {
     const MutexLock lock(mutex_);
     if (ended_ || items_.size() >= kMostItems) return false;
   }
-  ReadStep step = reader_->step();
+  ReadStep step = step_or_fail();
   if (std::holds_alternative<NeedsMemory>(step)) {
     bool in_vain = false;
     {
@@ -134,6 +135,21 @@ bool ShardSlot::read_one() {
   }
   deliver(std::move(step));
   return true;
+}
+
+/// One step of the reader; an exception (no memory for a name or a table) ends the shard, not the
+/// process.
+ReadStep ShardSlot::step_or_fail() {
+  if (broken_) return ShardEnd{};
+  try {
+    return reader_->step();
+  } catch (const std::exception& error) {
+    broken_ = true;
+    Error failure{
+        ErrorCode::kInternal, std::string("reading the shard: ") + error.what(), {}, {}, {}};
+    failure.at(url_, {}, reader_->position());
+    return FailedSample{std::move(failure), 0, true};
+  }
 }
 
 void ShardSlot::deliver(ReadStep step) {

@@ -64,6 +64,7 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
   void kick();
   void run();
   bool read_one();  // false: the job is over
+  ReadStep step_or_fail();
   void deliver(ReadStep step);
 
   const std::string url_;
@@ -76,6 +77,7 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
 
   // Used by the running job only (one at a time, `running_` is the baton).
   std::optional<ShardReader> reader_;
+  bool broken_ = false;
 
   mutable Mutex mutex_;
   std::deque<ReadItem> items_ SHARDREEL_GUARDED_BY(mutex_);

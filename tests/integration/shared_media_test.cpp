@@ -166,6 +166,23 @@ TEST_F(SharedMedia, FourLanesAreFourProcessesAndAllClipsAreThereOnce) {
   EXPECT_EQ(all, whole.clips);
 }
 
+TEST_F(SharedMedia, CorruptVideosAreAccountedForInBothModes) {
+  LoaderOptions corrupt = options();
+  corrupt.input.filter = {"max_frames=150"};
+  const Outcome strict = run(corrupt).front();
+  corrupt.input.integrity = Integrity::kCompat;
+  const Outcome compat = run(corrupt).front();
+  EXPECT_EQ(strict.metrics.samples, compat.metrics.samples);
+  // Under strict, clips with a frame flagged as corrupt are lost for that reason; compat keeps
+  // them.
+  EXPECT_GT(strict.metrics.clips_dropped_by_reason.at("decode_error"), 0U);
+  EXPECT_EQ(compat.metrics.clips_dropped_by_reason.count("decode_error"), 0U);
+  EXPECT_GT(compat.metrics.clips, strict.metrics.clips);
+  for (const char* reason : {"not_media", "no_video_stream", "encrypted"}) {
+    EXPECT_GT(strict.metrics.skipped_by_reason.at(reason), 0U) << reason;
+  }
+}
+
 TEST_F(SharedMedia, HostileArchivesAreSurvivedAndAccountedFor) {
   const std::string tars = testing::shared_media_dir() + "/tars";
   for (const Integrity integrity : {Integrity::kStrict, Integrity::kCompat}) {
