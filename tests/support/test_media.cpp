@@ -77,9 +77,9 @@ std::string make_test_clip(const std::string& codec_arguments, int frames,
 
 std::string shared_media_dir() {
   const char* given = std::getenv("SHARDREEL_MEDIA_DIR");
-  const fs::path dir =
-      given != nullptr ? fs::path(given)
-                       : fs::path(__FILE__).parent_path() / ".." / ".." / ".." / "shared" / "media";
+  const fs::path dir = given != nullptr
+                           ? fs::path(given)
+                           : fs::path(SHARDREEL_SOURCE_DIR) / ".." / "shared" / "media";
   return fs::exists(dir / "manifest.csv") ? fs::canonical(dir).string() : std::string();
 }
 
