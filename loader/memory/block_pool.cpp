@@ -21,14 +21,12 @@ constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 // clips, too little to matter in the plan.
 constexpr std::size_t kAheadBytes = std::size_t{8} << 20;
 
-/// Make the pages of a range resident and writable.
-void fault_in(std::byte* data, std::size_t bytes) noexcept {
+/// Make the pages of a range resident and writable. Never by writing: the block may have been taken
+/// meanwhile. Where the kernel cannot do it (before 5.14), the taker's own writes will.
+void fault_in([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t bytes) noexcept {
 #ifdef MADV_POPULATE_WRITE
-  if (madvise(data, bytes, MADV_POPULATE_WRITE) == 0) return;
+  madvise(data, bytes, MADV_POPULATE_WRITE);
 #endif
-  for (std::size_t at = 0; at < bytes; at += kPageBytes) {
-    *reinterpret_cast<volatile std::byte*>(data + at) = std::byte{0};
-  }
 }
 
 }  // namespace
@@ -91,6 +89,7 @@ Block::~Block() {
 BlockPool::BlockPool(std::size_t block_bytes, std::size_t count)
     : state_(std::make_unique<State>()) {
   state_->block_bytes = block_bytes_for(block_bytes);
+  if (count > (SIZE_MAX - kHugePageBytes) / state_->block_bytes) throw std::bad_alloc();
   state_->count = count;
   if (count == 0) return;
   state_->mapped_bytes = state_->block_bytes * count + kHugePageBytes;

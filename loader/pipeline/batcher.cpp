@@ -50,7 +50,7 @@ void Batcher::restart(std::uint64_t epoch, std::uint64_t generation) {
   generation_ = generation;
   pass_ = 0;
   batches_ = 0;
-  clips_in_epoch_ = 0;
+  clips_in_epoch_ = clips_in_pass_ = 0;
   samples_seen_ = samples_failed_ = shards_failed_ = 0;
   first_failure_.reset();
   order_.begin(epoch);
@@ -81,6 +81,7 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
   Clip clip = std::move(*item.result.clip);
   ++item.sample->clips_made;
   ++clips_in_epoch_;
+  ++clips_in_pass_;
   if (item.result.padded) ++counters_.clips_padded;
   if (options_.batch.shuffle != ShuffleMode::kAll) return deliver(std::move(clip), stop);
 
@@ -108,6 +109,7 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
   }
   if (entering && run == restarts_) {
     if (!entering->reservation.move_to(shuffle_)) {
+      counters_.drop(DropReason::kStopped, 1);
       return fail_run({ErrorCode::kInternal,
                        "the shuffle's share does not hold what its order does",
                        {},
@@ -139,7 +141,10 @@ bool Batcher::on_unit_end(const UnitEnd& end) {
 }
 
 bool Batcher::on_failure(const FailureItem& failure) {
-  if (pass_ > 0) return true;
+  if (pass_ > 0) {
+    if (!first_failure_ && failure.of != FailureItem::Of::kFiltered) first_failure_ = failure.error;
+    return true;
+  }
   if (failure.of == FailureItem::Of::kFiltered) {
     ++counters_.samples_filtered;
     return true;
@@ -229,6 +234,18 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
     if (run != restarts_) return true;  // that was the epoch's last batch; the rest was dropped
   }
   if (options_.batch.batches_per_epoch) {
+    if (pass_ > 0 && clips_in_pass_ == 0) {
+      return fail_run(
+          {ErrorCode::kEmptyEpoch,
+           fmt::format("epoch {} has to repeat its clips to fill batches_per_epoch {}, but reading "
+                       "its shards again gave none{}",
+                       epoch_, *options_.batch.batches_per_epoch,
+                       first_failure_ ? "; the first failure: " + first_failure_->describe() : ""),
+           {},
+           {},
+           {}});
+    }
+    clips_in_pass_ = 0;
     if (clips_in_epoch_ > 0) {
       if (pass_++ == 0 && !judge(true)) return false;
       order_.begin(epoch_);

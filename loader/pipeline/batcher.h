@@ -80,7 +80,7 @@ class Batcher {
   std::uint64_t generation_ = 0;
   std::uint64_t pass_ = 0;  // of this epoch: > 0 repeats
   std::uint64_t batches_ = 0;
-  std::uint64_t clips_in_epoch_ = 0;
+  std::uint64_t clips_in_epoch_ = 0, clips_in_pass_ = 0;
   std::uint64_t samples_seen_ = 0, samples_failed_ = 0, shards_failed_ = 0;
   std::optional<Error> first_failure_;
 };

@@ -10,6 +10,11 @@
 #include "loader/window/clip_cutter.h"
 
 namespace shardreel {
+namespace {
+
+constexpr std::uint64_t kMostKeptBytes = std::uint64_t{32} << 20;
+
+}  // namespace
 
 /// One decode thread's tools.
 class DecodePool::Worker {
@@ -47,6 +52,8 @@ class DecodePool::Worker {
       cause->at(sample.shard, sample.key);
     }
     cutter.finish(cause);
+    // Small decoders are kept for the next unit; a large one would be counted by nobody.
+    if (job.decoder_bytes > kMostKeptBytes) decoder_->trim();
     line.finish(job);
   }
 

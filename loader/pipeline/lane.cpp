@@ -48,6 +48,7 @@ Lane::Lane(LaneContext context, std::string device, std::uint64_t rank, std::uin
       // With batches_per_epoch the next pass depends on what this one gives: one at a time.
       feeds_left_(context_.options.batch.batches_per_epoch ? 1 : epochs_of(context_.options)),
       epochs_left_(epochs_of(context_.options)),
+      to_take_(epochs_left_),
       taking_(first_epoch_) {}
 
 void Lane::start() {
@@ -55,8 +56,8 @@ void Lane::start() {
     const MutexLock lock(mutex_);
     batcher_.restart(first_epoch_, generation_);
   }
-  feeder_ = std::jthread([this] { feed(stop_.get_token()); });
-  runner_ = std::jthread([this] { run(stop_.get_token()); });
+  feeder_ = std::jthread([this] { guarded([this] { feed(stop_.get_token()); }); });
+  runner_ = std::jthread([this] { guarded([this] { run(stop_.get_token()); }); });
 }
 
 void Lane::interrupt() noexcept {
@@ -91,6 +92,18 @@ bool Lane::await_pass(std::uint64_t& epoch, std::stop_token& pass, const std::st
   return true;
 }
 
+/// What a thread throws (no memory, no threads) ends the lane's run as a failure, not the process.
+void Lane::guarded(const std::function<void()>& body) noexcept {
+  try {
+    body();
+  } catch (const std::exception& error) {
+    queue_.push(
+        Error{
+            ErrorCode::kInternal, std::string("a thread of the lane: ") + error.what(), {}, {}, {}},
+        queue_.generation());
+  }
+}
+
 void Lane::feed(const std::stop_token& stop) {
   std::uint64_t epoch = 0;
   std::stop_token pass;
@@ -113,6 +126,7 @@ void Lane::run(const std::stop_token& stop) {
     } else if (const auto* clip = std::get_if<ClipItem>(&*item)) {
       // Between the end of a generation and the news of the next one.
       if (clip->result.clip) context_.counters.drop(DropReason::kStopped, 1);
+      if (clip->result.lost) context_.counters.lose(clip->result.lost->code);
     }
   }
 }
@@ -159,7 +173,8 @@ void Lane::set_epoch(std::uint64_t epoch) {
   context_.counters.drop(DropReason::kStopped, queue_.restart(generation_));
   context_.counters.drop(DropReason::kStopped, line_.clear(true));
   first_epoch_ = next_feed_ = taking_ = epoch;
-  epochs_left_ = std::max<std::uint64_t>(1, epochs_left_);
+  // What the consumer has taken counts, not how far ahead the lane was.
+  to_take_ = epochs_left_ = std::max<std::uint64_t>(1, to_take_);
   feeds_left_ = context_.options.batch.batches_per_epoch ? 1 : epochs_left_;
   changed_.notify_all();
 }
@@ -192,6 +207,7 @@ std::optional<Batch> Lane::next() {
   if (const auto* over = std::get_if<EpochOver>(&*item)) {
     const MutexLock lock(mutex_);
     taking_ = over->epoch + 1;
+    if (to_take_ != kEndless && to_take_ > 0) --to_take_;
     return std::nullopt;
   }
   if (const auto* error = std::get_if<Error>(&*item)) throw ShardreelError(*error);

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
@@ -61,6 +62,7 @@ class Lane {
   [[nodiscard]] std::string stalled(std::chrono::seconds least) const;
 
  private:
+  void guarded(const std::function<void()>& body) noexcept;
   void feed(const std::stop_token& stop);
   void run(const std::stop_token& stop);
   bool await_pass(std::uint64_t& epoch, std::stop_token& pass, const std::stop_token& stop);
@@ -87,7 +89,8 @@ class Lane {
   std::uint64_t first_epoch_ SHARDREEL_GUARDED_BY(mutex_);  // of the current generation
   std::uint64_t next_feed_ SHARDREEL_GUARDED_BY(mutex_);    // epoch of the next pass
   std::uint64_t feeds_left_ SHARDREEL_GUARDED_BY(mutex_);   // passes that may begin
-  std::uint64_t epochs_left_ SHARDREEL_GUARDED_BY(mutex_);  // to be delivered
+  std::uint64_t epochs_left_ SHARDREEL_GUARDED_BY(mutex_);  // to be produced
+  std::uint64_t to_take_ SHARDREEL_GUARDED_BY(mutex_);      // whose end the consumer has not seen
   std::uint64_t taking_ SHARDREEL_GUARDED_BY(mutex_);       // epoch that `next` delivers from
   std::optional<std::chrono::steady_clock::time_point> waiting_since_ SHARDREEL_GUARDED_BY(mutex_);
 

@@ -76,7 +76,7 @@ class Loader::Impl {
   void stop() noexcept {
     const std::lock_guard lock(stop_mutex_);
     if (std::exchange(stopped_, true)) return;
-    closed_ = steady_clock::now();
+    closed_ = (steady_clock::now() - opened_).count();
     for (const auto& lane : lanes_) lane->interrupt();
     decoding_.stop();
     for (const auto& lane : lanes_) lane->stop();
@@ -113,11 +113,9 @@ class Loader::Impl {
     counters_.write_to(metrics);
     monitor_.read(metrics);
     metrics.shards_opened = reading_.shards_opened();
-    {
-      const std::lock_guard lock(stop_mutex_);
-      const auto until = stopped_ ? closed_ : steady_clock::now();
-      metrics.seconds = std::chrono::duration<double>(until - opened_).count();
-    }
+    const std::int64_t closed = closed_;
+    const auto lived = closed != 0 ? steady_clock::duration(closed) : steady_clock::now() - opened_;
+    metrics.seconds = std::chrono::duration<double>(lived).count();
     metrics.first_batch_seconds =
         std::chrono::duration<double>(steady_clock::duration(first_batch_.load())).count();
     metrics.verdict = verdict(metrics, options_, plan_.lanes);
@@ -164,7 +162,7 @@ class Loader::Impl {
 
   std::mutex stop_mutex_;
   bool stopped_ = false;
-  steady_clock::time_point closed_;
+  std::atomic<std::int64_t> closed_{0};  // not under the mutex: a log callback may ask for metrics
 };
 
 Loader Loader::open(const LoaderOptions& options, LogCallback log) {

@@ -27,10 +27,17 @@ std::uint64_t elements_per_clip(const LoaderOptions& options) {
   return slot_bytes(options.transform) * options.window.num_frames;
 }
 
+/// Options can ask for anything: what does not fit 64 bits is "more than any machine has".
+constexpr std::uint64_t kImpossible = std::uint64_t{1} << 60;
+std::uint64_t product(std::uint64_t a, std::uint64_t b) {
+  return std::min(checked_mul(a, b).value_or(kImpossible), kImpossible);
+}
+
 /// Clips of one video that hold memory at one time: windows that overlap.
 std::uint64_t open_clips(const WindowOptions& window) {
   const std::uint64_t span = (std::uint64_t{window.num_frames} - 1) * window.frame_step + 1;
-  return (span + window.stride() - 1) / window.stride();
+  const std::uint64_t stride = std::max<std::uint64_t>(1, window.stride());
+  return (span + stride - 1) / stride;
 }
 
 }  // namespace
@@ -83,9 +90,9 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   const std::uint64_t members = 2 * shards + videos;
   const std::uint64_t least_encoded =
       shards * kShardBuffers + members * kLeastMember + kLeastPackets;
-  const std::uint64_t least_decode = kLeastDecoder + plan.open_clips * plan.clip_bytes;
-  const std::uint64_t batches = plan.lanes * plan.lane_batches * plan.batch_bytes;
-  const std::uint64_t least_rest = plan.lanes * (least_encoded + least_decode);
+  const std::uint64_t least_decode = kLeastDecoder + product(plan.open_clips, plan.clip_bytes);
+  const std::uint64_t batches = product(plan.lanes * plan.lane_batches, plan.batch_bytes);
+  const std::uint64_t least_rest = product(plan.lanes, least_encoded + least_decode);
   const std::uint64_t fixed = batches + least_rest;
   plan.smallest_bytes = shuffles && half ? 2 * fixed : fixed + shuffle;
   if (plan.smallest_bytes > plan.memory_bytes) {
@@ -109,7 +116,8 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   plan.lane_decode_bytes = rest - encoded;
   const std::uint64_t buffered = encoded - shards * kShardBuffers;
   plan.packet_bytes = std::max(kLeastPackets, buffered / 4);
-  const std::uint64_t member = (buffered - plan.packet_bytes) / members;
+  // Whole pages: what is mapped for a member never exceeds its part.
+  const std::uint64_t member = (buffered - plan.packet_bytes) / members / 4096 * 4096;
   plan.inline_bytes = std::min(options.input.member_inline_bytes, member);
   plan.shard_bytes = 2 * member;
   plan.video_bytes = videos * member;

@@ -21,6 +21,7 @@ bool json_member_is(const std::string& text, const FilterRule& rule) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains(rule.name)) return false;
   const auto& value = json[rule.name];
+  if (value.is_structured()) return false;  // and `dump` would follow its depth on the stack
   return (value.is_string() ? value.get<std::string>() : value.dump()) == rule.text;
 }
 

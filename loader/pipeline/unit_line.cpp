@@ -100,8 +100,8 @@ void UnitLine::fail_for_memory(UnitJob& job) {
     result->lost = error;
   }
   job.done = true;
-  job.packets.release();
   job.unit.packets.reset();
+  job.packets.release();
 }
 
 std::shared_ptr<UnitJob> UnitLine::try_take() {

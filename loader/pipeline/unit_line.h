@@ -30,10 +30,10 @@ struct SampleRecord {
 
 /// A unit in the line.
 struct UnitJob {
+  Reservation packets;  ///< of the encoded share, until decoded; before the unit: it dies after it
   Unit unit;
   std::shared_ptr<SampleRecord> sample;  // shared by the units of the sample
   bool last_of_sample = false;
-  Reservation packets;              ///< of the encoded share, until decoded
   std::uint64_t decoder_bytes = 0;  ///< decoder, frames in flight, scaler
   std::uint64_t clip_bytes = 0;     ///< of one clip with its fields
 

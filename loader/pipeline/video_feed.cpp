@@ -21,7 +21,8 @@ VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadS
       filter_(SampleFilter::parse(options.input.filter).value()),
       videos_(ledger, "open videos", plan.video_bytes),
       packets_(ledger, "packets", plan.packet_bytes) {
-  packets_.on_release([this] { packets_freed_.raise(); });
+  packets_.on_release([this] { freed_.raise(); });
+  videos_.on_release([this] { freed_.raise(); });
 }
 
 std::string VideoFeed::waiting_for() const {
@@ -172,7 +173,13 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   }
   // From now on the bytes are an open video's, and the shard may read ahead again.
   sample.fields.clear();
-  for (const MemberCharge& charge : event.item.charges) charge->move_to(videos_);
+  // Units that stream from a video that is closed already may hold its bytes for a while.
+  for (const MemberCharge& charge : event.item.charges) {
+    for (std::uint64_t seen = freed_.version(); !charge->move_to(videos_);
+         seen = freed_.version()) {
+      if (!freed_.wait(seen, stop)) return false;
+    }
+  }
   slot.clips_left = windows.size();
   slot.units_left = file->plan_units(std::move(windows));
   slot.file.emplace(std::move(*file));
@@ -186,12 +193,12 @@ bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
   const bool streaming = bytes > packets_.capacity();
   Reservation reservation;
   while (!streaming) {
-    const std::uint64_t seen = packets_freed_.version();
+    const std::uint64_t seen = freed_.version();
     if (auto granted = packets_.try_reserve(bytes, MemoryTag::kEncoded)) {
       reservation = std::move(*granted);
       break;
     }
-    if (!packets_freed_.wait(seen, stop)) return false;
+    if (!freed_.wait(seen, stop)) return false;
   }
 
   const Timed timed(counters_.demux);

@@ -58,9 +58,9 @@ class VideoFeed {
   UnitLine& line_;
   Counters& counters_;
   const SampleFilter filter_;
+  Signal freed_;         // raised when bytes of either share come back; outlives both
   MemoryShare videos_;   // bytes of the open videos
   MemoryShare packets_;  // bytes of units that wait to be decoded
-  Signal packets_freed_;
   std::uint64_t epoch_ = 0;
 
   mutable Mutex mutex_;

@@ -122,8 +122,11 @@ class PipeStream final : public ByteStream {
       std::copy_n(state_->buffered.begin() + static_cast<std::ptrdiff_t>(state_->consumed), given,
                   into.begin());
       state_->consumed += given;
-      if (state_->consumed == state_->buffered.size()) {
-        state_->buffered.clear();
+      // Drop what was read before it adds up: a reader of odd portions never empties the buffer.
+      if (state_->consumed == state_->buffered.size() || state_->consumed >= kBufferBytes) {
+        state_->buffered.erase(
+            state_->buffered.begin(),
+            state_->buffered.begin() + static_cast<std::ptrdiff_t>(state_->consumed));
         state_->consumed = 0;
       }
       if (given == 0 && state_->failure) return *state_->failure;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "loader/read/open_source.h"
+#include "loader/read/stoppable.h"
 
 namespace shardreel {
 
@@ -46,8 +47,10 @@ std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlo
     std::call_once(pools_->once, [this] { pools_->blocking.emplace(pools_->most_open); });
     pool = &*pools_->blocking;
   }
-  auto open = [this, url, stop = std::move(stop)] {
-    return open_source(url, options_, loop_, stop);
+  auto open = [this, url, stop = std::move(stop)]() -> Result<std::unique_ptr<ByteStream>> {
+    auto stream = open_source(url, options_, loop_, stop);
+    if (!stream) return stream.error();
+    return stoppable(std::move(*stream), stop);
   };
   auto post = [pool](std::function<void()> job) { boost::asio::post(*pool, std::move(job)); };
   return std::make_shared<ShardSlot>(ledger_, std::move(url), std::move(options), std::move(open),

@@ -88,7 +88,7 @@ void ShardSlot::run() {
     allocator_->on_release([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->kick();
     });
-    auto stream = open_();
+    auto stream = open_or_fail();
     if (!stream) {
       deliver(FailedSample{stream.error(), 0, true});
     } else {
@@ -122,7 +122,13 @@ bool ShardSlot::read_one() {
       in_vain = items_.empty() && allocator_->only_current();
     }
     if (!in_vain) return false;
-    // The sample alone is larger than the share: no waiting will help.
+    // What others held may have come back since the refusal: only a second one, while nobody else
+    // can add to the share, says that the sample alone is larger. No waiting will help then.
+    step = step_or_fail();
+    if (!std::holds_alternative<NeedsMemory>(step)) {
+      deliver(std::move(step));
+      return true;
+    }
     reader_->refuse(Error{
         ErrorCode::kMemory,
         fmt::format("its fields need more than the {} that one open shard may read ahead; raise "
@@ -135,6 +141,16 @@ bool ShardSlot::read_one() {
   }
   deliver(std::move(step));
   return true;
+}
+
+Result<std::unique_ptr<ByteStream>> ShardSlot::open_or_fail() {
+  try {
+    return open_();
+  } catch (const std::exception& error) {
+    Error failure{ErrorCode::kIo, std::string("opening the shard: ") + error.what(), {}, {}, {}};
+    failure.at(url_);
+    return failure;
+  }
 }
 
 /// One step of the reader; an exception (no memory for a name or a table) ends the shard, not the

@@ -64,6 +64,7 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
   void kick();
   void run();
   bool read_one();  // false: the job is over
+  Result<std::unique_ptr<ByteStream>> open_or_fail();
   ReadStep step_or_fail();
   void deliver(ReadStep step);
 

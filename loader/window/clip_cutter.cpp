@@ -50,6 +50,9 @@ Result<void> ClipCutter::frame(const AVFrame& frame, const WantedFrame& wanted, 
   finish_before(wanted.frame);
   converted_ = {};
   for (const SlotRef& ref : wanted.slots) {
+    // Timestamps can lie about the order of display: the frame comes too late for a clip that was
+    // given up, and its memory is gone.
+    if (ref.clip < next_) continue;
     Making& making = making_[ref.clip];
     making.corrupt = making.corrupt || corrupt;
     if (!making.begun) {

@@ -15,7 +15,7 @@ namespace shardreel {
 
 enum class LogLevel { kInfo, kWarning };
 
-/// Gets one line of text; called from several threads, one at a time.
+/// Gets one line of text; called from several threads, one at a time. Must not call `Loader::stop`.
 using LogCallback = std::function<void(LogLevel, std::string_view)>;
 
 /// Feeds batches of clips from tar shards.
@@ -48,7 +48,8 @@ class Loader {
   /// Epoch that `next(lane)` delivers from.
   [[nodiscard]] std::uint64_t epoch(std::size_t lane = 0) const;
 
-  /// Stop everything; waits wake within a second. Safe from any thread, and more than once.
+  /// Stop everything; waits wake within a second. Safe from any thread but a log callback's, and
+  /// more than once.
   void stop() noexcept;
 
   [[nodiscard]] Metrics metrics() const;

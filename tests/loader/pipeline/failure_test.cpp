@@ -173,6 +173,37 @@ TEST(Failure, AnArchiveWithoutMembersIsNoFailureButAnEmptyEpochIs) {
   EXPECT_EQ(empty.metrics.shards_failed, 0U);
 }
 
+TEST(Failure, ShardsThatCannotBeReadTwiceEndARepeatedEpoch) {
+  ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 1, 3);
+  const std::string once = dir / "once.tar";
+  std::filesystem::copy_file(shards.paths[0], once);
+  LoaderOptions options = small_options({"pipe:cat " + once + "; rm -f " + once});
+  options.input.integrity = Integrity::kCompat;
+  options.batch.batches_per_epoch = 1000;
+  const Outcome outcome = run(options);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, ErrorCode::kEmptyEpoch);
+  EXPECT_NE(outcome.error->message.find("batches_per_epoch"), std::string::npos);
+  EXPECT_GT(outcome.batches, 0U);
+}
+
+TEST(Failure, AnImpossiblePlanIsRefusedHoweverLarge) {
+  LoaderOptions options = small_options({"a.tar"});
+  options.transform.width = options.transform.height = 256;
+  options.window.num_frames = 16;
+  options.batch.batch_size = 1U << 19;
+  options.batch.prefetch_batches = options.batch.held_batches = 1U << 24;  // 2^64 bytes in all
+  const auto refused = plan(options);
+  ASSERT_FALSE(refused.has_value());
+}
+
+TEST(Failure, AListTooLongForMemoryIsAnErrorOfTheRun) {
+  const Outcome outcome = run(small_options({"x-{0..99999999999999}.tar"}));
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, ErrorCode::kInternal);
+}
+
 TEST(Failure, AUnitLargerThanTheShareIsACountedSkipWithTheFigure) {
   ScratchDir dir;
   auto shards = testing::make_numbered_shards(dir, 1, 2);

@@ -147,6 +147,31 @@ TEST(ClipCutter, CorruptClipsAreLostUnderStrictAndMarkedUnderCompat) {
   EXPECT_FALSE(compat.results[1].clip->info.corrupt);
 }
 
+// Timestamps that lie about the order of display: a frame that comes too late finds its clip gone.
+TEST(ClipCutter, ALateFrameOfAClipThatWasGivenUpIsPassedOver) {
+  Cutting cutting({{0, 1}, {2, 3}});
+  ClipCutter cutter(
+      cutting.unit, cutting.context, cutting.converter,
+      [&]() -> Result<ClipMemory> {
+        ClipMemory memory;
+        memory.block = cutting.pool.take();
+        return memory;
+      },
+      [&](std::size_t, ClipResult result) { cutting.results.push_back(std::move(result)); });
+  AVFramePtr frame(av_frame_alloc());
+  frame->width = frame->height = 16;
+  for (const std::int64_t number : {0, 2, 1, 3}) {
+    const auto slot = static_cast<std::uint32_t>(number % 2);
+    frame->pts = number;
+    ASSERT_TRUE(cutter.frame(
+        *frame, {number, number, {{static_cast<std::uint32_t>(number / 2), slot}}}, false));
+  }
+  cutter.finish(std::nullopt);
+  ASSERT_EQ(cutting.results.size(), 2U);
+  EXPECT_TRUE(cutting.results[0].lost);
+  EXPECT_EQ(cutting.numbers(1), (std::vector<int>{2, 3}));
+}
+
 // Whatever frames come out: every window is given once, in order, and lost exactly when it must be;
 // nothing that can no longer be completed holds memory.
 TEST(ClipCutterProperty, EveryWindowOnceWhateverComesOut) {
