@@ -1,6 +1,8 @@
 // The program `shardreel`: reads the command line and calls one subcommand.
 #include <archive.h>
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 extern "C" {
 #include <libavcodec/version.h>
 #include <libavformat/version.h>
@@ -12,6 +14,7 @@ extern "C" {
 #include <algorithm>
 #include <boost/version.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -117,7 +120,16 @@ int run(int argc, char** argv) {
 
 }  // namespace
 
+/// A file opened later must not become standard input, output or error of a program started
+/// without.
+void fill_standard_files() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0) std::_Exit(1);
+  }
+}
+
 int main(int argc, char** argv) {
+  fill_standard_files();
   try {
     return run(argc, argv);
   } catch (const std::exception& error) {

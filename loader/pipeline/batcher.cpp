@@ -274,8 +274,9 @@ bool Batcher::end_epoch() {
                            "drop_last drops the rest",
                            epoch_, clips_in_epoch_, options_.batch.batch_size)
              : fmt::format(
-                   "epoch {} delivered nothing: {} samples were seen and no clip was made{}",
-                   epoch_, samples_seen_,
+                   "epoch {} delivered nothing: {} samples were seen, {} filtered out, and no clip "
+                   "was made{}",
+                   epoch_, samples_seen_, counters_.samples_filtered.load(),
                    first_failure_ ? "; the first failure: " + first_failure_->describe() : ""),
          {},
          {},

@@ -167,10 +167,7 @@ class Loader::Impl {
 
 Loader Loader::open(const LoaderOptions& options, LogCallback log) {
   Resolved resolved = resolve(options, process_environment()).value();
-  ShardList shards = ShardList::parse(options.input.urls).value();
-  if (shards.size() == 0) {
-    throw ShardreelError({ErrorCode::kInvalidOption, "urls names no shard at all", {}, {}, {}});
-  }
+  ShardList shards = resolve_shards(options).value();
   auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(log));
   impl->start();
   return Loader(std::move(impl));

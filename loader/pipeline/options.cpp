@@ -34,6 +34,8 @@ std::string wrong_value_message(const OptionRow& row, const Json& value) {
 Json parse_object(std::string_view text, std::vector<std::string>& problems) {
   std::set<std::string> seen;
   const auto watch_names = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    // Options are two levels deep; what lies deeper is nonsense that would be printed recursively.
+    if (depth > 8) return false;
     if (depth == 1 && event == Json::parse_event_t::key) {
       const std::string& name = parsed.get_ref<const std::string&>();
       if (!seen.insert(name).second)

@@ -23,6 +23,7 @@ namespace {
 /// Larger outputs are mistakes; the bound also keeps a frame's bytes far from overflow.
 constexpr std::uint32_t kMaxSide = 16384;
 /// Bound of counts that are multiplied with each other or with bytes.
+constexpr double kMostFps = 10000;
 constexpr std::uint32_t kMaxCount = 1U << 24;
 constexpr std::uint32_t kMaxThreads = 1024;
 constexpr std::size_t kMaxLanes = 1024;
@@ -87,8 +88,8 @@ void check_windows(Problems& problems, const WindowOptions& window) {
   need_range(problems, "unit_clips", window.unit_clips, 1, kMaxCount);
   if (std::uint64_t{window.num_frames} * window.frame_step > kMaxCount)
     problems.push_back(fmt::format("num_frames x frame_step is at most {}", kMaxCount));
-  if (window.fps && (!(*window.fps > 0) || !std::isfinite(*window.fps)))
-    problems.push_back(fmt::format("fps is above 0, not {}", *window.fps));
+  if (window.fps && !(*window.fps > 0 && *window.fps <= kMostFps))
+    problems.push_back(fmt::format("fps is above 0 and at most {}, not {}", kMostFps, *window.fps));
 }
 
 std::size_t channel_count(ColorMode color) { return color == ColorMode::kRgb ? 3 : 1; }
@@ -200,8 +201,8 @@ void check_memory(Problems& problems, const ResourceOptions& resource) {
       problems.push_back("shuffle_bytes: " + bytes.error().message);
     } else if (memory && *bytes >= *memory) {
       problems.push_back(
-          fmt::format("shuffle_bytes ({}) is below memory_bytes ({}), which other "
-                      "stages share",
+          fmt::format("shuffle_bytes ({}) must be below memory_bytes ({}): other stages "
+                      "need their part",
                       format_bytes(*bytes), format_bytes(*memory)));
     }
   }

@@ -13,6 +13,7 @@ namespace shardreel {
 Result<MemoryPlanReport> plan(const LoaderOptions& options) {
   auto resolved = resolve(options, process_environment());
   if (!resolved) return resolved.error();
+  if (const auto shards = resolve_shards(options); !shards) return shards.error();
   const MemoryPlan& plan = resolved->plan;
   MemoryPlanReport report;
   report.rows = plan.rows(resolved->options);

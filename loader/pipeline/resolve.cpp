@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "loader/memory/process_memory.h"
+#include "shardreel/units.h"
 
 namespace shardreel {
 namespace {
@@ -14,7 +15,25 @@ Error all_problems(const std::vector<std::string>& problems) {
   return {ErrorCode::kInvalidOption, fmt::format("{}", fmt::join(problems, "\n")), {}, {}, {}};
 }
 
+// An epoch's order takes eight bytes a shard.
+constexpr std::uint64_t kMostShards = 100'000'000;
+// More than any machine has: such a budget is a slip of the pen.
+constexpr std::uint64_t kMostMemory = std::uint64_t{64} << 40;
+
 }  // namespace
+
+Result<ShardList> resolve_shards(const LoaderOptions& options) {
+  auto shards = ShardList::parse(options.input.urls);
+  if (!shards) return shards;
+  if (shards->size() == 0 || shards->size() > kMostShards) {
+    return Error{ErrorCode::kInvalidOption,
+                 fmt::format("urls names {} shards; expected 1 to {}", shards->size(), kMostShards),
+                 {},
+                 {},
+                 {}};
+  }
+  return shards;
+}
 
 Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment) {
   Resolved resolved;
@@ -35,6 +54,14 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   const auto memory =
       resolve_memory_bytes(all.resource.memory_bytes, rank->local_world_size.value_or(1));
   if (!memory) return memory.error();
+  if (*memory > kMostMemory) {
+    return Error{ErrorCode::kInvalidOption,
+                 fmt::format("memory_bytes is at most {}, not {}", format_bytes(kMostMemory),
+                             format_bytes(*memory)),
+                 {},
+                 {},
+                 {}};
+  }
   all.resource.memory_bytes = std::to_string(*memory);
   if (all.resource.decode_threads == 0) all.resource.decode_threads = usable_cores();
   if (all.resource.decode == DecodeDevice::kAuto) all.resource.decode = DecodeDevice::kCpu;

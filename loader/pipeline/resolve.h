@@ -7,6 +7,7 @@
 #include "loader/pipeline/rank.h"
 #include "shardreel/error.h"
 #include "shardreel/options.h"
+#include "shardreel/shard_url.h"
 
 namespace shardreel {
 
@@ -15,6 +16,9 @@ struct Resolved {
   MemoryPlan plan;
   std::string rank_source;
 };
+
+/// Parse `urls`; refuses a list that names nothing, or more shards than one epoch can order.
+Result<ShardList> resolve_shards(const LoaderOptions& options);
 
 /// Validate, decide and plan. kInvalidOption lists every problem, kMemory names what would do.
 Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment);

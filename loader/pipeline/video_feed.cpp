@@ -10,6 +10,13 @@
 #include "shardreel/units.h"
 
 namespace shardreel {
+namespace {
+
+/// What a clip takes besides pixels and fields: its window's and its own frame numbers and times,
+/// and the nodes that hold them.
+std::uint64_t facts_bytes(std::uint64_t num_frames) { return 768 + 48 * num_frames; }
+
+}  // namespace
 
 VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadService& reading,
                      MemoryLedger& ledger, UnitLine& line, Counters& counters)
@@ -99,6 +106,19 @@ bool VideoFeed::open_next(OpenVideo& slot, SampleStream& samples, const std::sto
   return true;
 }
 
+std::string VideoFeed::too_short(const VideoFacts& facts) const {
+  const WindowOptions& window = options_.window;
+  const std::uint64_t span = (std::uint64_t{window.num_frames} - 1) * window.frame_step + 1;
+  if (!window.fps) {
+    return fmt::format("{} frames are too few for one window, which spans {}", facts.frame_count,
+                       span);
+  }
+  const double begin = facts.pts_seconds.empty() ? 0 : facts.pts_seconds.front();
+  return fmt::format(
+      "{} frames in {:.3f} s are too few for one window, which spans {} frames at {} fps",
+      facts.frame_count, facts.end_seconds - begin, span, *window.fps);
+}
+
 std::shared_ptr<const SampleFields> VideoFeed::travelling_fields(const Sample& sample,
                                                                  const Field& video) {
   auto fields = std::make_shared<SampleFields>();
@@ -162,12 +182,7 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
                                .fallback_fps = facts.average_fps > 0 ? facts.average_fps : 25},
                               options_.window, options_.batch.seed, record->context.id);
   if (windows.empty()) {
-    Error error{ErrorCode::kTooShort,
-                fmt::format("{} frames are too few for one window of {} frames", facts.frame_count,
-                            options_.window.num_frames),
-                {},
-                {},
-                {}};
+    Error error{ErrorCode::kTooShort, too_short(facts), {}, {}, {}};
     error.at(sample.shard, sample.key, video->offset);
     return fail(std::move(error), FailureItem::Of::kTooShort, stop);
   }
@@ -227,7 +242,7 @@ bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
   const VideoFacts& facts = slot.file->facts();
   job->decoder_bytes = job->unit.parameters->decoder_bytes +
                        converter_scratch_bytes(facts.width, facts.height, options_.transform);
-  job->clip_bytes = plan_.clip_bytes + sample.bytes();
+  job->clip_bytes = plan_.clip_bytes + sample.bytes() + facts_bytes(options_.window.num_frames);
   const std::size_t clips = job->unit.windows.size();
   job->last_of_sample = slot.units_left == 1;
   if (!line_.push(std::move(job), stop)) return false;

@@ -50,6 +50,7 @@ class VideoFeed {
   bool open_video(OpenVideo& slot, SampleEvent event, const std::stop_token& stop);
   bool push_unit(OpenVideo& slot, const std::stop_token& stop);
   bool fail(Error error, FailureItem::Of of, const std::stop_token& stop);
+  [[nodiscard]] std::string too_short(const VideoFacts& facts) const;
   std::shared_ptr<const SampleFields> travelling_fields(const Sample& sample, const Field& video);
 
   const LoaderOptions& options_;

@@ -265,6 +265,14 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
   } else {
     fmt::print("{}", report_text(metrics, outcome));
   }
+  constexpr std::size_t kShown = 5;
+  for (std::size_t i = 0; i < std::min(kShown, metrics.first_failures.size()); ++i) {
+    const Error& failure = metrics.first_failures[i];
+    if (outcome.failure && failure.message == outcome.failure->message) continue;
+    console.line(fmt::format("lost ({}): {}", to_string(failure.code), failure.describe()));
+  }
+  if (metrics.first_failures.size() > kShown)
+    console.line("further failures are in --json, details.first_failures");
   if (std::fflush(stdout) != 0)
     return complain(console, io_error("standard output", "cannot write to"), kExitFailed);
   if (outcome.failure) return complain(console, *outcome.failure, status_of(*outcome.failure));

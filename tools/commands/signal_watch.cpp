@@ -17,7 +17,7 @@ namespace {
 std::atomic<int> signal_pipe = -1;
 static_assert(std::atomic<int>::is_always_lock_free);
 
-constexpr std::array kSignals{SIGINT, SIGTERM};
+constexpr std::array kSignals{SIGINT, SIGTERM, SIGHUP};
 
 extern "C" void note_signal(int number) {
   const int saved_errno = errno;

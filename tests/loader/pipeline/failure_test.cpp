@@ -198,10 +198,12 @@ TEST(Failure, AnImpossiblePlanIsRefusedHoweverLarge) {
   ASSERT_FALSE(refused.has_value());
 }
 
-TEST(Failure, AListTooLongForMemoryIsAnErrorOfTheRun) {
-  const Outcome outcome = run(small_options({"x-{0..99999999999999}.tar"}));
-  ASSERT_TRUE(outcome.error);
-  EXPECT_EQ(outcome.error->code, ErrorCode::kInternal);
+TEST(Failure, AListTooLongToOrderIsRefusedWithItsLength) {
+  const LoaderOptions options = small_options({"x-{0..99999999999999}.tar"});
+  const auto refused = plan(options);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_NE(refused.error().message.find("100000000000000 shards"), std::string::npos);
+  EXPECT_THROW((void)Loader::open(options), ShardreelError);
 }
 
 TEST(Failure, AUnitLargerThanTheShareIsACountedSkipWithTheFigure) {
