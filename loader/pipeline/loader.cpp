@@ -13,7 +13,6 @@
 
 #include "loader/base/signal.h"
 #include "loader/memory/block_pool.h"
-#include "loader/memory/process_memory.h"
 #include "loader/pipeline/counters.h"
 #include "loader/pipeline/decode_pool.h"
 #include "loader/pipeline/lane.h"
