@@ -17,13 +17,16 @@
 namespace shardreel {
 namespace {
 
+std::uint64_t padded(std::uint64_t size) { return (size + 511) / 512 * 512; }
+
 /// The sample that is being put together.
 struct Group {
   Sample sample;
   std::unordered_set<std::string> names;
-  bool begun = false;    ///< a member of it has been taken in whole, kept or not
-  bool failed = false;   ///< reported already; its further members are passed over
-  bool dropped = false;  ///< by a non-empty `__bad__`: not delivered and no failure
+  bool begun = false;     ///< a member of it has been taken in whole, kept or not
+  bool failed = false;    ///< reported already; its further members are passed over
+  bool dropped = false;   ///< by a non-empty `__bad__`: not delivered and no failure
+  bool open_end = false;  ///< where its last member ends is only known from what follows
 };
 
 /// A member that belongs to a sample, waiting to be read.
@@ -31,6 +34,7 @@ struct Member {
   TarEntry entry;
   std::string key;
   std::string field;
+  std::string written;  ///< the field's name as the archive has it, where that differs
 };
 
 }  // namespace
@@ -60,12 +64,19 @@ struct ShardReader::State {
       auto entry = tar.next();
       if (!entry) return break_off(std::move(entry.error()), tar.silent_in_reference());
       if (!*entry) return end_archive();
+      close_end((*entry)->offset);
       if (!(*entry)->regular || is_metadata_name((*entry)->name)) continue;
       const auto split = split_member_name((*entry)->name);
       if (!split) continue;
-      member = Member{**entry, std::string(split->key), lower_field(split->field)};
+      member = Member{**entry, std::string(split->key), lower_field(split->field), {}};
+      if (member->field != split->field) member->written = split->field;
       return;
     }
+  }
+
+  /// The current sample's last member is sparse: it ends at the latest where the next thing begins.
+  void close_end(std::uint64_t offset) {
+    if (group && std::exchange(group->open_end, false)) group->sample.end_offset = offset;
   }
 
   [[nodiscard]] bool wanted(std::uint64_t ordinal) const {
@@ -125,6 +136,7 @@ struct ShardReader::State {
 
   void end_archive() {
     ended = true;
+    close_end(tar.members_end());
     if (!strict()) return close_group();
     if (auto marked = tar.check_end_marker(); !marked) {
       return break_off(std::move(marked.error()), false);
@@ -169,7 +181,11 @@ struct ShardReader::State {
     } else if (!read_member(refused)) {
       return false;
     }
-    if (group) group->begun = true;
+    if (group) {
+      group->begun = true;
+      group->open_end = !entry.range;
+      if (entry.range) group->sample.end_offset = entry.data_offset + padded(entry.size);
+    }
     member.reset();
     return true;
   }
@@ -213,7 +229,10 @@ struct ShardReader::State {
   }
 
   bool read_member(std::uint64_t& refused) {
-    Field field{member->field, member->entry.offset, member->entry.size, nullptr, false};
+    const TarEntry& entry = member->entry;
+    Field field{member->field, entry.offset, entry.size, nullptr, false, entry.range};
+    if (entry.range) field.content_offset = entry.data_offset;
+    field.written_name = member->written;
     if (!is_large()) {
       OwnedBytes bytes;
       if (field.size > 0) {

@@ -68,6 +68,7 @@ struct TarEntryReader::State {
   TarEntry entry;
   std::optional<std::uint64_t> next_offset;  ///< where the next header is expected, if known
   std::uint64_t end = 0;  ///< what libarchive had consumed at the end of the archive
+  [[nodiscard]] std::uint64_t zero_blocks_at_end() const;  ///< up to the two that mark it
 };
 
 TarEntryReader::TarEntryReader(std::unique_ptr<ByteStream> stream, Integrity integrity)
@@ -169,15 +170,24 @@ Result<std::optional<TarEntry>> TarEntryReader::next() {
   return std::optional<TarEntry>(entry);
 }
 
+std::uint64_t TarEntryReader::State::zero_blocks_at_end() const {
+  std::uint64_t count = 0;
+  while (count < 2 && end >= entry.offset + (count + 1) * ArchiveInput::kTarBlock) {
+    const auto block = input.tar_block(end - (count + 1) * ArchiveInput::kTarBlock);
+    if (!block || !is_zero(*block)) break;
+    ++count;
+  }
+  return count;
+}
+
+std::uint64_t TarEntryReader::members_end() const noexcept {
+  return state_->end - state_->zero_blocks_at_end() * ArchiveInput::kTarBlock;
+}
+
 Result<void> TarEntryReader::check_end_marker() const {
   const std::uint64_t begin = state_->entry.offset;
   const std::uint64_t end = state_->end;
-  int zero_blocks = 0;
-  for (std::uint64_t back = 1; back <= 2 && end >= begin + back * ArchiveInput::kTarBlock; ++back) {
-    const auto block = state_->input.tar_block(end - back * ArchiveInput::kTarBlock);
-    if (!block || !is_zero(*block)) break;
-    ++zero_blocks;
-  }
+  const std::uint64_t zero_blocks = state_->zero_blocks_at_end();
   if (zero_blocks == 2) return {};
   const bool cut = state_->input.at_end();
   return Error{

@@ -38,6 +38,8 @@ class TarEntryReader {
 
   /// After the end: whether two zero blocks marked it (what comes before them is complete then).
   [[nodiscard]] Result<void> check_end_marker() const;
+  /// After the end: the offset behind the last member and its padding.
+  [[nodiscard]] std::uint64_t members_end() const noexcept;
   /// After the end: read the rest of the stream; an error unless it is zeros and ends well.
   Result<void> check_nothing_behind();
   /// Whether compressed data turned out damaged, so that what it gave before may be wrong as well.

@@ -20,6 +20,11 @@ struct Field {
   /// The content: bytes in memory, a range of the shard's file, or an unlinked spool file.
   std::shared_ptr<const RandomAccess> content;
   bool in_memory = false;  ///< whether `content` is held in memory that the allocator gave
+  /// Whether the content lies in the decompressed archive in one piece, from `content_offset` on;
+  /// not so for sparse members.
+  bool contiguous = false;
+  std::uint64_t content_offset = 0;  ///< bytes; 0 unless `contiguous`
+  std::string written_name;  ///< as the archive has it, where lower-casing changed it; else empty
 
   /// Read the whole content into a string (a copy); for small fields.
   [[nodiscard]] Result<std::string> text() const;
@@ -30,8 +35,9 @@ struct Sample {
   std::string shard;  ///< the URL the shard was opened as
   /// Position among the samples of its shard; failed ones and those marked `__bad__` count.
   std::uint64_t ordinal = 0;
-  std::uint64_t offset = 0;   ///< of the first member's header in the decompressed archive, bytes
-  std::vector<Field> fields;  ///< in the archive's order
+  std::uint64_t offset = 0;  ///< of the first member's header in the decompressed archive, bytes
+  std::uint64_t end_offset = 0;  ///< behind the last member's content and padding
+  std::vector<Field> fields;     ///< in the archive's order
 
   /// Return the first field with this name, or null.
   [[nodiscard]] const Field* find(std::string_view name) const;

@@ -1,0 +1,83 @@
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "shardreel/shard_index.h"
+
+namespace shardreel {
+namespace {
+
+constexpr std::uint64_t kSampleBytes = std::uint64_t{4} << 10;
+constexpr std::uint64_t kSamples = 16;
+
+struct FreeHash {
+  void operator()(XXH3_state_t* state) const noexcept { XXH3_freeState(state); }
+};
+
+bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         std::string_view("/._-+=,@ ").find(c) != std::string_view::npos || (c & 0x80) != 0;
+}
+
+/// A URL as a path below the folder of indexes: what a file name should not hold as %XX.
+std::string url_as_path(std::string_view url) {
+  std::string path;
+  for (const char c : url) {
+    path += is_plain(c) ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return path;
+}
+
+}  // namespace
+
+Result<ShardIdentity> identify_shard(const RandomAccess& shard) {
+  const std::unique_ptr<XXH3_state_t, FreeHash> state(XXH3_createState());
+  if (state == nullptr) return Error{ErrorCode::kMemory, "making a hash failed", {}, {}, {}};
+  const std::uint64_t size = shard.size();
+  XXH3_64bits_reset_withSeed(state.get(), size);
+  // All of a small shard, else samples at equal distances, the first and the last bytes included:
+  // two shards of one size whose members differ in any size or order differ in nearly all of them.
+  const bool all = size <= kSamples * kSampleBytes;
+  const std::uint64_t last = all ? 0 : size - kSampleBytes;
+  std::vector<std::byte> bytes(static_cast<std::size_t>(all ? size : kSampleBytes));
+  for (std::uint64_t i = 0; i < (all ? 1 : kSamples); ++i) {
+    // The remainder apart, because last * i may not fit 64 bits.
+    constexpr std::uint64_t kSteps = kSamples - 1;
+    const std::uint64_t offset = last / kSteps * i + last % kSteps * i / kSteps;
+    auto got = shard.read_at(offset, bytes);
+    if (!got) return std::move(got.error());
+    if (*got != bytes.size()) {
+      return Error{ErrorCode::kIo,
+                   fmt::format("{} bytes at byte {} instead of {} (did the file shrink?)", *got,
+                               offset, bytes.size()),
+                   {},
+                   {},
+                   offset};
+    }
+    XXH3_64bits_update(state.get(), bytes.data(), bytes.size());
+  }
+  return ShardIdentity{size, XXH3_64bits_digest(state.get())};
+}
+
+std::optional<std::string> shard_index_path(std::string_view shard, std::string_view index_dir) {
+  constexpr std::string_view kSuffix = ".sridx";
+  if (shard.empty() || shard == "-" || shard.starts_with("pipe:")) return std::nullopt;
+  if (shard.starts_with("file:")) {
+    shard.remove_prefix(5);
+    if (shard.starts_with("//localhost/")) shard.remove_prefix(11);
+    if (shard.starts_with("///")) shard.remove_prefix(2);
+  } else if (shard.find("://") != std::string_view::npos) {
+    if (index_dir.empty()) return std::nullopt;  // nothing can be put beside it
+    return fmt::format("{}/{}{}", index_dir, url_as_path(shard), kSuffix);
+  }
+  if (index_dir.empty()) return fmt::format("{}{}", shard, kSuffix);
+  std::error_code failed;
+  const auto absolute = std::filesystem::absolute(std::filesystem::path(shard), failed);
+  if (failed) return std::nullopt;
+  return fmt::format("{}{}{}", index_dir, absolute.lexically_normal().string(), kSuffix);
+}
+
+}  // namespace shardreel
