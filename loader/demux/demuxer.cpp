@@ -79,18 +79,19 @@ bool complete_without_probing(const AVFormatContext& format) {
 
 }  // namespace
 
-Result<Demuxer> Demuxer::open(std::shared_ptr<const RandomAccess> source,
-                              const std::string& field) {
+Result<Demuxer> Demuxer::open(std::shared_ptr<const RandomAccess> source, const std::string& field,
+                              Probing probing) {
   silence_av_log();
   auto io = AvIo::make(std::move(source));
   if (!io) return std::move(io.error());
   Demuxer demuxer(std::move(*io));
-  if (auto opened = demuxer.open_container(field); !opened) return std::move(opened.error());
+  if (auto opened = demuxer.open_container(field, probing); !opened)
+    return std::move(opened.error());
   if (auto chosen = demuxer.choose_stream(); !chosen) return std::move(chosen.error());
   return demuxer;
 }
 
-Result<void> Demuxer::open_container(const std::string& field) {
+Result<void> Demuxer::open_container(const std::string& field, Probing probing) {
   const AvMessage message;
   AVFormatContext* format = avformat_alloc_context();
   if (format == nullptr) return av_failure(ErrorCode::kMemory, "open a video", AVERROR(ENOMEM));
@@ -120,7 +121,7 @@ Result<void> Demuxer::open_container(const std::string& field) {
         av_failure(ErrorCode::kNotMedia,
                    fmt::format("open field {}: no video container in these bytes", field), opened));
   }
-  probed_ = !complete_without_probing(*format_);
+  probed_ = probing == Probing::kAlways || !complete_without_probing(*format_);
   if (probed_) {
     const int probe = avformat_find_stream_info(format_.get(), nullptr);
     if (io_.error()) return *io_.error();

@@ -19,9 +19,16 @@ namespace shardreel {
 /// FFmpeg's context and one packet's bytes. Not thread-safe.
 class Demuxer {
  public:
+  /// Probing starts decoders, to learn what the container does not say.
+  enum class Probing {
+    kWhereNeeded,  ///< for all that decoding takes
+    kAlways,       ///< for all that there is to know
+  };
+
   /// Open `source`. `field` ("mp4") is a hint for the container, as a file's extension would be.
   /// Errors: kNotMedia, kNoVideoStream, kEncrypted, kUnsupported, and whatever the source reports.
-  static Result<Demuxer> open(std::shared_ptr<const RandomAccess> source, const std::string& field);
+  static Result<Demuxer> open(std::shared_ptr<const RandomAccess> source, const std::string& field,
+                              Probing probing = Probing::kWhereNeeded);
   Demuxer(Demuxer&&) noexcept = default;
   // Assigning would free the input before the context that reads from it.
   Demuxer& operator=(Demuxer&&) = delete;
@@ -43,7 +50,7 @@ class Demuxer {
 
  private:
   explicit Demuxer(AvIo io) : io_(std::move(io)) {}
-  Result<void> open_container(const std::string& field);
+  Result<void> open_container(const std::string& field, Probing probing);
   Result<void> choose_stream();
 
   AvIo io_;  // before the format context, which reads from it until it is closed

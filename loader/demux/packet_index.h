@@ -17,6 +17,7 @@ struct PacketEntry {
   std::int64_t pts = kNoTime, dts = kNoTime;
   std::uint32_t size = 0;  ///< bytes
   bool discard = false;    ///< decoded when needed but never shown (edit list)
+  bool key = false;        ///< the container calls it a keyframe
   PacketTraits traits;
 };
 

@@ -8,119 +8,13 @@
 
 #include "loader/demux/demuxer.h"
 #include "loader/demux/packet_index.h"
-#include "loader/demux/stream_facts.h"
+#include "loader/demux/packet_scan.h"
+#include "loader/demux/stream_record.h"
 #include "loader/demux/unit_packets.h"
 #include "loader/demux/unit_plan.h"
 #include "loader/media/av_error.h"
 
 namespace shardreel {
-namespace {
-
-constexpr std::size_t kMaxPackets = UINT32_MAX - 1;  // packet numbers have 32 bits
-
-struct Scan {
-  std::vector<PacketEntry> packets;
-  std::int64_t last_pts = kNoTime, last_duration = 0;  ///< of the packet that is shown last
-};
-
-Result<Scan> scan_packets(Demuxer& demuxer) {
-  Scan scan;
-  PacketInspector inspector(*demuxer.stream().codecpar);
-  const AVPacketPtr packet(av_packet_alloc());
-  if (packet == nullptr) return av_failure(ErrorCode::kMemory, "scan packets", AVERROR(ENOMEM));
-  while (scan.packets.size() < kMaxPackets) {
-    const PacketScope scope(*packet);
-    auto got = demuxer.next(*packet);
-    if (!got) return std::move(got.error());
-    if (!*got) break;
-    if (av_packet_get_side_data(packet.get(), AV_PKT_DATA_ENCRYPTION_INFO, nullptr) != nullptr)
-      return Error{.code = ErrorCode::kEncrypted,
-                   .message = fmt::format("packet {} is encrypted", scan.packets.size())};
-    PacketEntry entry;
-    entry.pts = packet->pts;  // AV_NOPTS_VALUE is kNoTime
-    entry.dts = packet->dts;
-    entry.size = static_cast<std::uint32_t>(std::max(packet->size, 0));
-    entry.discard = (packet->flags & AV_PKT_FLAG_DISCARD) != 0;
-    entry.traits =
-        inspector.inspect({packet->data, entry.size}, (packet->flags & AV_PKT_FLAG_KEY) != 0);
-    // New headers from the container count like those inside packets.
-    if (av_packet_get_side_data(packet.get(), AV_PKT_DATA_NEW_EXTRADATA, nullptr) != nullptr ||
-        av_packet_get_side_data(packet.get(), AV_PKT_DATA_PARAM_CHANGE, nullptr) != nullptr)
-      entry.traits.parameter_sets = true;
-    if (!entry.discard && entry.pts != kNoTime && entry.pts >= scan.last_pts) {
-      scan.last_pts = entry.pts;
-      scan.last_duration = packet->duration;
-    }
-    scan.packets.push_back(entry);
-  }
-  scan.packets.shrink_to_fit();
-  return scan;
-}
-
-static_assert(kNoTime == AV_NOPTS_VALUE);
-
-VideoFacts make_facts(const Demuxer& demuxer, const PacketIndex& index,
-                      std::int64_t last_duration) {
-  const AVStream& stream = demuxer.stream();
-  VideoFacts facts;
-  facts.codec = avcodec_get_name(stream.codecpar->codec_id);
-  facts.container = demuxer.format().iformat->name;
-  facts.width = static_cast<std::uint32_t>(std::max(stream.codecpar->width, 0));
-  facts.height = static_cast<std::uint32_t>(std::max(stream.codecpar->height, 0));
-  facts.frame_count = index.frame_count();
-  facts.packets = index.packets().size();
-  facts.keyframes = index.start_count();
-  facts.by_count = index.by_count();
-  facts.probed = demuxer.probed();
-  const double tick = av_q2d(stream.time_base);
-  const auto& times = index.frame_times();
-  facts.pts_seconds.reserve(times.size());
-  for (const std::int64_t pts : times) facts.pts_seconds.push_back(static_cast<double>(pts) * tick);
-  const AVRational told =
-      stream.avg_frame_rate.num > 0 ? stream.avg_frame_rate : stream.r_frame_rate;
-  if (times.size() > 1)
-    facts.average_fps = static_cast<double>(times.size() - 1) /
-                        (facts.pts_seconds.back() - facts.pts_seconds.front());
-  else if (told.num > 0 && told.den > 0)
-    facts.average_fps = av_q2d(told);
-  if (!times.empty()) {
-    double shown = static_cast<double>(last_duration) * tick;
-    if (shown <= 0 && facts.average_fps > 0) shown = 1 / facts.average_fps;
-    facts.end_seconds = facts.pts_seconds.back() + shown;
-  } else if (facts.average_fps > 0) {
-    facts.end_seconds = static_cast<double>(facts.frame_count) / facts.average_fps;
-  }
-  facts.table_bytes = index.memory_bytes() + facts.pts_seconds.capacity() * sizeof(double);
-  return facts;
-}
-
-Result<std::shared_ptr<const StreamParameters>> make_parameters(const AVStream& stream,
-                                                                const PacketIndex& index) {
-  auto parameters = std::make_shared<StreamParameters>();
-  parameters->codec.reset(avcodec_parameters_alloc());
-  const int copied = parameters->codec == nullptr
-                         ? AVERROR(ENOMEM)
-                         : avcodec_parameters_copy(parameters->codec.get(), stream.codecpar);
-  if (copied < 0) return av_failure(ErrorCode::kMemory, "keep a stream's parameters", copied);
-  // An H.264 decoder that was not told guesses how many frames to hold back, and loses frames when
-  // the guess was too small. The packet table knows.
-  AVCodecParameters& codec = *parameters->codec;
-  codec.video_delay = std::max(codec.video_delay, index.reorder_frames());
-  parameters->time_base = stream.time_base;
-  parameters->decoder_bytes = estimate_decoder_bytes(codec, codec.video_delay);
-  parameters->recyclable = !index.parameters_change();
-  std::size_t size = 0;
-  const std::uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
-  if (matrix != nullptr && size >= 9 * sizeof(std::int32_t)) {
-    const auto orientation = read_display_matrix(reinterpret_cast<const std::int32_t*>(matrix));
-    parameters->quarter_turns = orientation.quarter_turns;
-    parameters->mirror = orientation.mirror;
-  }
-  return std::shared_ptr<const StreamParameters>(std::move(parameters));
-}
-
-}  // namespace
-
 struct VideoFile::State {
   std::shared_ptr<const RandomAccess> source;
   VideoFileOptions options;
@@ -155,22 +49,16 @@ Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
   if (!demuxer) return std::move(demuxer.error());
   auto scan = scan_packets(*demuxer);
   if (!scan) return std::move(scan.error());
-  if (scan->packets.empty())
-    return Error{.code = ErrorCode::kTruncated,
-                 .message = fmt::format("the {} stream of this {} has no packets",
-                                        avcodec_get_name(demuxer->stream().codecpar->codec_id),
-                                        demuxer->format().iformat->name)};
+  auto stream = read_stream(*demuxer, scan->last_duration);
+  if (!stream) return std::move(stream.error());
   auto state = std::make_unique<State>();
-  state->index = std::make_shared<const PacketIndex>(
-      std::move(scan->packets), demuxer->stream().codecpar->codec_id == AV_CODEC_ID_H264);
-  if (state->index->frame_count() == 0)
-    return Error{
-        .code = ErrorCode::kDecodeError,
-        .message = fmt::format("none of {} packets shows a frame", state->index->packets().size())};
-  auto parameters = make_parameters(demuxer->stream(), *state->index);
+  state->index = std::make_shared<const PacketIndex>(std::move(scan->packets),
+                                                     withholds_until_start(*stream->codec));
+  if (auto shown = check_shows_frames(*state->index); !shown) return std::move(shown.error());
+  auto parameters = make_parameters(*stream, *state->index);
   if (!parameters) return std::move(parameters.error());
   state->parameters = std::move(*parameters);
-  state->facts = make_facts(*demuxer, *state->index, scan->last_duration);
+  state->facts = make_facts(*stream, *state->index, demuxer->format().iformat->name);
   state->source = std::move(source);
   state->options = options;
   state->cursor = std::make_unique<PacketCursor>(state->source, options.field, state->index);

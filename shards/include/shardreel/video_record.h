@@ -25,7 +25,8 @@ struct Rational {
 
 /// A frame that decoding can start at.
 struct KeyframeRecord {
-  std::int64_t frame = -1;  ///< in display order; -1 when frames are only known by counting
+  /// In display order; -1 when frames are only known by counting, or this one is never shown.
+  std::int64_t frame = -1;
   std::int64_t pts = kNoTimestamp;
   std::uint64_t offset = 0;  ///< of its packet in the field's content; meaningful where `direct`
   bool open = false;         ///< begins an open group: frames shown before it need earlier packets

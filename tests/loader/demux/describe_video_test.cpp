@@ -1,0 +1,263 @@
+// The facts of a video against what ffprobe says, and the records of its packets against the file.
+
+#include "loader/demux/describe_video.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "loader/demux/demuxer.h"
+#include "loader/demux/packet_record.h"
+#include "tests/loader/decode/oracle.h"
+#include "tests/support/scratch.h"
+#include "tests/support/test_media.h"
+
+namespace shardreel::testing {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string extension_of(const std::string& path) {
+  return std::filesystem::path(path).extension().string().substr(1);
+}
+
+Result<VideoDescription> describe_file(const std::string& path) {
+  return describe_video(file_in_memory(path), extension_of(path));
+}
+
+Json ffprobe(const std::string& path, const std::string& what) {
+  return Json::parse(run_command(fmt::format(
+      "ffprobe -v quiet -select_streams V:0 {} -of json '{}' 2>/dev/null || echo '{{}}'", what,
+      path)));
+}
+
+long number(const Json& of, const char* name) {
+  if (!of.contains(name)) return -1;
+  return of[name].is_string() ? std::stol(of[name].get<std::string>()) : of[name].get<long>();
+}
+
+constexpr const char* kX264 = "-c:v libx264 -preset ultrafast ";
+
+std::string source_clip(const std::string& filters, const std::string& arguments,
+                        const char* extension) {
+  return make_clip(
+      fmt::format("-f lavfi -i testsrc2=size=176x144:rate=30 {} -frames:v 50 -pix_fmt yuv420p {}",
+                  filters.empty() ? "" : "-vf " + filters, arguments),
+      extension);
+}
+
+struct Clip {
+  std::string name, path;
+  bool direct;    ///< whether packets lie in the file as they are
+  bool constant;  ///< rate
+};
+
+std::vector<Clip> own_clips() {
+  const std::string x264 = kX264;
+  std::vector<Clip> clips;
+  const auto add = [&](const char* name, const std::string& filters, const std::string& arguments,
+                       const char* extension, bool direct, bool constant = true) {
+    clips.push_back({name, source_clip(filters, arguments, extension), direct, constant});
+  };
+  add("mp4", "", x264 + "-g 12 -bf 2", "mp4", true);
+  add("mp4_no_edit_list", "", x264 + "-g 12 -bf 0 -use_editlist 0", "mp4", true);
+  add("open_gop", "", "-c:v libx264 -x264-params open-gop=1:keyint=12:bframes=2", "mp4", true);
+  add("fragmented", "", x264 + "-g 12 -movflags frag_keyframe+empty_moov", "mp4", true);
+  add("mkv", "", x264 + "-g 12 -bf 2", "mkv", true);
+  clips.push_back({"audio",
+                   make_clip("-f lavfi -i testsrc2=size=176x144:rate=30:duration=2 -f lavfi -i "
+                             "sine=duration=2 -frames:v 50 " +
+                                 x264 + "-pix_fmt yuv420p -g 12 -bf 2 -c:a aac",
+                             "mp4"),
+                   true, true});
+  add("tagged", "setsar=4/3",
+      x264 + "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv", "mp4",
+      true);
+  add("ten_bit", "", "-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params log-level=0",
+      "mp4", true);
+  add("vp9", "", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 12", "webm", true);
+  add("vp8", "", "-c:v libvpx -deadline realtime -cpu-used 8 -g 12", "webm", true);
+  add("av1", "", "-c:v libsvtav1 -preset 12 -g 12", "mkv", true);
+  add("mjpeg_mov", "", "-c:v mjpeg", "mov", true);
+  add("mpeg4_avi", "", "-c:v mpeg4 -g 12", "avi", true);
+  add("variable", "select='not(mod(n\\,3)*mod(n\\,4))',setpts=PTS*1.1", x264 + "-vsync vfr", "mp4",
+      true, false);
+  add("ts", "", x264 + "-g 12 -bf 2", "ts", false);
+  return clips;
+}
+
+/// Whether each packet that a demuxer gives lies where its record says. Opens the file by itself.
+void expect_packets_in_place(const std::string& path, const VideoDescription& described) {
+  const auto source = file_in_memory(path);
+  auto demuxer = Demuxer::open(source, extension_of(path));
+  ASSERT_TRUE(demuxer);
+  const AVPacketPtr packet(av_packet_alloc());
+  std::vector<std::byte> bytes;
+  for (const PacketRecord& record : described.packets) {
+    const PacketScope scope(*packet);
+    auto got = demuxer->next(*packet);
+    ASSERT_TRUE(got && *got);
+    bytes.resize(record.size);
+    auto read = source->read_at(record.offset, bytes);
+    ASSERT_TRUE(read && *read == record.size) << record.offset;
+    EXPECT_EQ(record.size, packet->size);
+    EXPECT_EQ(record.pts, packet->pts);
+    EXPECT_EQ(record.dts, packet->dts);
+    ASSERT_EQ(std::memcmp(bytes.data(), packet->data, bytes.size()), 0) << record.offset;
+  }
+}
+
+void expect_facts(const VideoDescription& described, const std::string& path) {
+  const VideoRecord& record = described.record;
+  const Json probe = ffprobe(path, "-show_streams -show_entries packet=pts,flags,size");
+  ASSERT_TRUE(probe.contains("streams") && !probe["streams"].empty()) << path;
+  const Json& stream = probe["streams"][0];
+  EXPECT_EQ(record.codec, stream["codec_name"]);
+  EXPECT_EQ(record.coded_width, stream["width"]);
+  EXPECT_EQ(record.coded_height, stream["height"]);
+  EXPECT_EQ(record.pixel_format, stream.value("pix_fmt", ""));
+  EXPECT_EQ(record.color_matrix, stream.value("color_space", "unknown"));
+  EXPECT_EQ(record.color_range, stream.value("color_range", "unknown"));
+  EXPECT_EQ(record.color_primaries, stream.value("color_primaries", "unknown"));
+  EXPECT_EQ(record.color_transfer, stream.value("color_transfer", "unknown"));
+  unsigned turns = 0;
+  for (const Json& side : stream.value("side_data_list", Json::array())) {
+    // ffprobe counts degrees anticlockwise.
+    if (side.contains("rotation"))
+      turns = static_cast<unsigned>((720 - side["rotation"].get<int>()) % 360 / 90);
+  }
+  if (!record.mirror) {
+    EXPECT_EQ(record.quarter_turns, turns);
+  }
+
+  double aspect = 1;
+  int num = 0, den = 0;
+  if (std::sscanf(stream.value("sample_aspect_ratio", "").c_str(), "%d:%d", &num, &den) == 2 &&
+      num > 0 && den > 0)
+    aspect = static_cast<double>(num) / den;
+  const auto width = static_cast<std::uint32_t>(std::llround(record.coded_width * aspect));
+  EXPECT_EQ(turns % 2 ? record.display_height : record.display_width, width);
+  EXPECT_EQ(turns % 2 ? record.display_width : record.display_height, record.coded_height);
+
+  const Json& packets = probe["packets"];
+  EXPECT_EQ(record.packet_count, packets.size());
+  ASSERT_EQ(described.packets.size(), record.packet_count);
+  std::set<long> keys;
+  for (std::size_t i = 0; i < packets.size() && i < described.packets.size(); ++i) {
+    EXPECT_EQ(described.packets[i].size, number(packets[i], "size"));
+    const std::string flags = packets[i]["flags"];
+    if (flags[0] == 'K') keys.insert(number(packets[i], "pts"));
+    EXPECT_EQ((described.packets[i].flags >> 10) & 1u, flags[0] == 'K');
+    EXPECT_EQ((described.packets[i].flags >> 9) & 1u, flags[1] == 'D');
+  }
+  for (const KeyframeRecord& key : record.keyframes) {
+    // One file is there because its flags are wrong; the packets' own bytes are right.
+    if (key.pts != kNoTimestamp && path.find("no_sync_frame_before_edit") == std::string::npos) {
+      EXPECT_TRUE(keys.contains(key.pts)) << "no keyframe " << key.pts;
+    }
+  }
+}
+
+TEST(DescribeVideo, OwnClipsAsFfprobeSays) {
+  for (const Clip& clip : own_clips()) {
+    SCOPED_TRACE(clip.name);
+    auto described = describe_file(clip.path);
+    ASSERT_TRUE(described) << described.error().describe();
+    expect_facts(*described, clip.path);
+    const VideoRecord& record = described->record;
+    EXPECT_EQ(record.direct, clip.direct);
+    EXPECT_EQ(record.constant_rate, clip.constant);
+    if (record.direct) expect_packets_in_place(clip.path, *described);
+    const Json counted =
+        ffprobe(clip.path,
+                "-count_frames -show_entries "
+                "stream=nb_read_frames,avg_frame_rate,duration,r_frame_rate -show_entries "
+                "frame=pts,key_frame,best_effort_timestamp");
+    const Json& stream = counted["streams"][0];
+    EXPECT_EQ(record.frame_count, number(stream, "nb_read_frames"));
+    std::set<std::int64_t> keys, expected;
+    std::map<std::int64_t, std::int64_t> time_of;
+    std::int64_t frame = 0;
+    for (const Json& shown : counted["frames"]) {
+      time_of[frame++] = number(shown, "pts");
+      if (number(shown, "key_frame") == 1) expected.insert(number(shown, "pts"));
+    }
+    for (const KeyframeRecord& key : record.keyframes) {
+      keys.insert(key.pts);
+      EXPECT_EQ(time_of[key.frame], key.pts);
+    }
+    EXPECT_EQ(keys, expected);
+    if (clip.constant) {
+      EXPECT_EQ(record.frame_rate.numerator, 30);
+      EXPECT_EQ(record.frame_rate.denominator, 1);
+      EXPECT_NEAR(record.duration_seconds, 50 / 30.0, 0.002);
+    }
+  }
+}
+
+TEST(DescribeVideo, RotationAsFfprobeSays) {
+  const std::string plain = source_clip("", std::string(kX264) + "-g 12", "mp4");
+  for (const unsigned turns : {1u, 2u, 3u}) {
+    const std::string path =
+        make_clip(fmt::format("-i '{}' -c copy -metadata:s:v rotate={}", plain, 90 * turns), "mp4");
+    auto described = describe_file(path);
+    ASSERT_TRUE(described);
+    // The muxer turns the other way than the tag says; ffprobe decides below.
+    EXPECT_EQ(described->record.quarter_turns, (4 - turns) % 4);
+    EXPECT_EQ(described->record.display_width, turns % 2 ? 144u : 176u);
+    expect_facts(*described, path);
+  }
+}
+
+TEST(DescribeVideo, SharedVideosAsFfprobeSays) {
+  const auto videos = shared_videos();
+  if (videos.empty()) GTEST_SKIP() << "the shared media are not here";
+  std::size_t described_count = 0, direct = 0;
+  for (const SharedVideo& video : videos) {
+    SCOPED_TRACE(video.name);
+    auto described = describe_file(video.path);
+    auto opened = open_video(video.path);
+    ASSERT_EQ(static_cast<bool>(described), static_cast<bool>(opened));
+    if (!described) {
+      EXPECT_EQ(described.error().message, opened.error().message);
+      continue;
+    }
+    ++described_count;
+    direct += described->record.direct ? 1 : 0;
+    EXPECT_EQ(described->record.frame_count, opened->facts().frame_count);
+    expect_facts(*described, video.path);
+    if (described->record.direct) expect_packets_in_place(video.path, *described);
+  }
+  fmt::print("{} described, {} of them direct\n", described_count, direct);
+  EXPECT_GT(direct * 2, described_count);
+}
+
+TEST(PacketRecordFlags, SurviveAndRefuseWhatNoneHas) {
+  PacketEntry entry{-5, kNoTime, 77, true, true, {}};
+  entry.traits.start = RandomAccessPoint::kOpen;
+  entry.traits.bottom = entry.traits.packed = true;
+  entry.traits.shown = 8;
+  entry.traits.temporal_layer = 6;
+  const PacketRecord record = packet_record(entry, 1234);
+  EXPECT_EQ(record.offset, 1234u);
+  EXPECT_EQ(record.flags, 1u | 1u << 7 | 1u << 8 | 1u << 9 | 1u << 10 | 6u << 11 | 8u << 16);
+  for (std::uint32_t bit = 0; bit < 32; ++bit) {
+    PacketRecord changed = record;
+    changed.flags ^= 1u << bit;
+    const auto back = packet_entry(changed);
+    // Bit 1 makes the start 3, which is none; 14, 15 and 24 to 31 have no meaning.
+    const bool meaningless = bit == 1 || bit == 14 || bit == 15 || bit >= 24;
+    ASSERT_EQ(back.has_value(), !meaningless) << bit;
+    if (back) {
+      EXPECT_EQ(packet_record(*back, 1234).flags, changed.flags) << bit;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace shardreel::testing
