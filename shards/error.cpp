@@ -14,6 +14,7 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::kTruncated: return "truncated";
     case ErrorCode::kCorruptArchive: return "corrupt_archive";
     case ErrorCode::kDuplicateField: return "duplicate_field";
+    case ErrorCode::kDuplicateKey: return "duplicate_key";
     case ErrorCode::kTooLarge: return "too_large";
     case ErrorCode::kMemory: return "memory";
     case ErrorCode::kNoVideo: return "no_video";

@@ -39,6 +39,7 @@ DOORS = [
     (r"lib(av|sw)\w+/", r"loader/(media/|(demux|decode)/\w+\.cpp$)|tools/(main\.cpp|pack/)"),
     (r"archive(_entry)?\.h$", r"shards/(\w+\.cpp|archive_handles\.h)$|tools/main\.cpp"),
     (r"(zlib|bzlib|lzma|zstd)\.h$", r"shards/\w+\.(cpp|h)$"),
+    (r"openssl/", r"shards/sha256\.cpp$"),
     (r"zimg\.h$", r"loader/media/|tools/main\.cpp"),
     (r"nlohmann/", r"loader/pipeline/(options\w*\.(cpp|h)|\w*(report|filter|plan)\w*\.cpp)$|tools/|shards/\w*(index|manifest)\w*\.cpp$"),
     (r"boost/asio", r"loader/(read|pipeline)/"),

@@ -24,6 +24,7 @@ enum class ErrorCode {
   kTruncated,         ///< an archive or stream ends before it should
   kCorruptArchive,    ///< bytes that no writer of the format makes
   kDuplicateField,    ///< two members of one sample have the same field name
+  kDuplicateKey,      ///< two samples of a dataset have the same key
   kTooLarge,          ///< a member claims more than `max_member_bytes`
   kMemory,            ///< more bytes than the whole share that would have to hold them
   kNoVideo,           ///< a sample without any of `video_fields`
