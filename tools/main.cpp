@@ -100,7 +100,7 @@ int run(int argc, char** argv) {
 
   PlanCommand plan;
   CLI::App* plan_app =
-      app.add_subcommand("plan", "Print the memory plan of these options; nothing is read");
+      app.add_subcommand("plan", "Print the memory plan of these options; nothing is fed");
   add_option_flags(*plan_app, plan.flags);
   plan_app->add_flag("--json", plan.json, "Print one JSON object on standard output");
 

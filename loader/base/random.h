@@ -17,6 +17,7 @@ enum class Purpose : std::uint64_t {
   kCropArea = 6,
   kCropRatio = 7,
   kFlip = 8,
+  kUnitShuffle = 9,
 };
 
 /// Finaliser of splitmix64 (Steele, Lea, Flood 2014): a bijection on 64 bits that passes avalanche

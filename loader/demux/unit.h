@@ -13,6 +13,9 @@
 
 namespace shardreel {
 
+/// Memory that a packet takes besides its bytes: FFmpeg's structures, padding, the allocator.
+inline constexpr std::uint64_t kPacketOverheadBytes = 384;
+
 /// What a decoder has to be told, shared by all units of a video.
 struct StreamParameters {
   AVCodecParametersPtr codec;       ///< with extradata

@@ -13,9 +13,6 @@
 
 namespace shardreel {
 
-/// Memory that a packet takes besides its bytes: FFmpeg's structures, padding, the allocator.
-inline constexpr std::uint64_t kPacketOverheadBytes = 384;
-
 /// Which packets of [begin, begin + keep.size()) a unit needs.
 struct PacketChoice {
   std::uint32_t begin = 0;

@@ -15,7 +15,8 @@ bool cheap(const UnitSpan& unit, std::uint64_t again) {
 
 }  // namespace
 
-std::vector<UnitSpan> plan_unit_spans(std::span<const ClipSpan> clips, std::uint32_t unit_clips) {
+std::vector<UnitSpan> plan_unit_spans(std::span<const ClipSpan> clips, std::uint32_t unit_clips,
+                                      UnitLength wanted) {
   std::vector<UnitSpan> units;
   const std::size_t most = std::max<std::uint32_t>(unit_clips, 1);
   for (std::size_t first = 0; first < clips.size(); first = units.back().end_clip) {
@@ -37,6 +38,10 @@ std::vector<UnitSpan> plan_unit_spans(std::span<const ClipSpan> clips, std::uint
         best_again = again;
       }
       if (length >= most && cheap(best, best_again)) stop = true;
+      if (wanted == UnitLength::kShort && best.end_clip == unit.end_clip &&
+          best_again * 8 <= unit.end - unit.begin) {
+        stop = true;
+      }
     }
     units.push_back(best);
   }

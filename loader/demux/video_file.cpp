@@ -29,6 +29,7 @@ struct VideoFile::State {
 
   [[nodiscard]] ClipSpan clip_span(const Window& window) const;
   [[nodiscard]] PacketChoice choose_packets(const UnitSpan& span) const;
+  [[nodiscard]] UnitOutline outline(std::size_t unit) const;
   Result<Unit> describe_unit(const UnitSpan& span);
   Result<std::vector<AVPacketPtr>> read_packets(const PacketChoice& choice);
 };
@@ -86,7 +87,7 @@ std::size_t VideoFile::plan_units(std::vector<Window> windows) {
   std::vector<ClipSpan> clips;
   clips.reserve(state.windows.size());
   for (const Window& window : state.windows) clips.push_back(state.clip_span(window));
-  state.units = plan_unit_spans(clips, state.options.unit_clips);
+  state.units = plan_unit_spans(clips, state.options.unit_clips, state.options.unit_length);
   state.next = 0;
   return state.units.size();
 }
@@ -107,16 +108,29 @@ PacketChoice VideoFile::State::choose_packets(const UnitSpan& span) const {
   return choice;
 }
 
-std::uint64_t VideoFile::next_unit_bytes() const {
-  const State& state = *state_;
-  if (state.next >= state.units.size()) return 0;
-  const PacketChoice choice = state.choose_packets(state.units[state.next]);
-  std::uint64_t bytes = 0;
+UnitOutline VideoFile::State::outline(std::size_t unit) const {
+  UnitOutline outline;
+  const UnitSpan& span = units[unit];
+  outline.first_window = windows[span.first_clip].ordinal;
+  outline.clips = span.end_clip - span.first_clip;
+  const PacketChoice choice = choose_packets(span);
   for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
-    if (choice.keep[i - choice.begin])
-      bytes += state.index->packets()[i].size + kPacketOverheadBytes;
+    if (!choice.keep[i - choice.begin]) continue;
+    ++outline.packets;
+    outline.payload_bytes += index->packets()[i].size;
   }
-  return bytes;
+  return outline;
+}
+
+UnitOutline VideoFile::outline_next() const {
+  return state_->next < state_->units.size() ? state_->outline(state_->next) : UnitOutline();
+}
+
+std::vector<UnitOutline> VideoFile::outlines() const {
+  std::vector<UnitOutline> all;
+  for (std::size_t unit = state_->next; unit < state_->units.size(); ++unit)
+    all.push_back(state_->outline(unit));
+  return all;
 }
 
 Result<Unit> VideoFile::State::describe_unit(const UnitSpan& span) {
@@ -209,7 +223,7 @@ Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
   if (state.next >= state.units.size()) return std::optional<Unit>();
   const UnitSpan& span = state.units[state.next];
   PacketChoice choice = state.choose_packets(span);
-  const std::uint64_t bytes = next_unit_bytes();
+  const std::uint64_t bytes = outline_next().packet_bytes();
   auto unit = state.describe_unit(span);
   if (!unit) return std::move(unit.error());
   unit->streaming = streaming;

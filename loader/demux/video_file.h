@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "loader/demux/unit.h"
+#include "loader/demux/unit_plan.h"
 #include "loader/window/window_plan.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/error.h"
@@ -37,6 +38,19 @@ struct VideoFileOptions {
   bool selective =
       true;  ///< leave out packets that no wanted frame depends on; false only in tests
   std::uint32_t unit_clips = 32;
+  UnitLength unit_length = UnitLength::kLong;
+};
+
+/// What is known of a unit before its packets are read.
+struct UnitOutline {
+  std::uint64_t first_window = 0;  ///< ordinal of its first window
+  std::uint64_t clips = 0;
+  std::uint64_t packets = 0;
+  std::uint64_t payload_bytes = 0;  ///< of the packets
+  /// Bytes that the packets take in memory (with overhead).
+  [[nodiscard]] std::uint64_t packet_bytes() const {
+    return payload_bytes + packets * kPacketOverheadBytes;
+  }
 };
 
 /// Takes the bytes of one video; gives its facts, then its units in order. Opens the first video
@@ -59,8 +73,10 @@ class VideoFile {
   /// never straddles units. Returns the number of units.
   std::size_t plan_units(std::vector<Window> windows);
 
-  /// Bytes that the next unit's packets will take in memory (with overhead); 0 when there is none.
-  [[nodiscard]] std::uint64_t next_unit_bytes() const;
+  /// Describe the unit that `next_unit` cuts next; all zeros when there is none.
+  [[nodiscard]] UnitOutline outline_next() const;
+  /// Describe all units that are still to be cut.
+  [[nodiscard]] std::vector<UnitOutline> outlines() const;
 
   /// Cut the next unit; nothing when all are cut. With `streaming` the unit reads its packets
   /// itself while it is decoded (it then shares `source`).

@@ -12,6 +12,7 @@ std::string_view to_string(MemoryTag tag) noexcept {
     case MemoryTag::kClip: return "clip";
     case MemoryTag::kBatch: return "batch";
     case MemoryTag::kHeld: return "held";
+    case MemoryTag::kPackets: return "packets";
   }
   return "encoded";
 }

@@ -88,7 +88,7 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
   // What has to leave leaves first: its memory is what the new clip goes into.
   const ClipId id = clip.info.id;
   leaving_.clear();
-  order_.feed(id, clip.item_bytes(), leaving_);
+  order_.feed(id, clip.item_bytes(), 1, leaving_);
   std::optional<Clip> entering(std::move(clip));
   const std::uint64_t run = restarts_;
   for (const ClipId& leaves : leaving_) {
@@ -122,7 +122,8 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
 }
 
 bool Batcher::on_unit_end(const UnitEnd& end) {
-  if (!end.last_of_sample || pass_ > 0) return true;
+  end.sample->units_left -= end.units;
+  if (end.sample->units_left > 0 || pass_ > 0) return true;
   ++samples_seen_;
   const std::optional<Error>& loss = end.sample->first_loss;
   if (!loss) {

@@ -34,8 +34,8 @@ Lane::Lane(LaneContext context, std::string device, std::uint64_t rank, std::uin
                    "are allocated beyond the memory plan (counted as held)",
                    device, context_.options.batch.held_batches));
              }),
-      feed_(context_.options, context_.plan, context_.reading, context_.ledger, line_,
-            context_.counters),
+      feed_(context_.options, context_.plan, context_.reading, context_.ledger,
+            context_.packet_pages, line_, context_.counters),
       batcher_(
           context_.options, context_.plan, device,
           shards_of(context_.reading.shards().size(), rank, world), context_.ledger, queue_,

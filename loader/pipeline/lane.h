@@ -30,6 +30,7 @@ struct LaneContext {
   const MemoryPlan& plan;
   ReadService& reading;
   MemoryLedger& ledger;
+  BlockPool& packet_pages;  ///< of the packet tiers
   Counters& counters;
   Signal& work;                                ///< raised when a unit may be ready to decode
   std::function<void(std::string_view)> warn;  ///< one line for the log

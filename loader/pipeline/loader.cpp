@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "loader/base/signal.h"
+#include "loader/demux/packed_packets.h"
 #include "loader/memory/block_pool.h"
 #include "loader/pipeline/counters.h"
 #include "loader/pipeline/decode_pool.h"
@@ -36,11 +37,18 @@ class Loader::Impl {
       : options_(std::move(resolved.options)),
         plan_(resolved.plan),
         rank_source_(std::move(resolved.rank_source)),
+        domain_reason_(std::move(resolved.domain_reason)),
         log_(std::move(log)),
         opened_(steady_clock::now()),
         clips_(plan_.clip_bytes,
                plan_.lanes *
                    ((plan_.lane_decode_bytes + plan_.lane_shuffle_bytes) / plan_.clip_bytes)),
+        // Those that left are in the packets' share until they are decoded.
+        packet_pages_(kPacketPageBytes,
+                      plan_.lane_packet_tier_bytes == 0
+                          ? 0
+                          : plan_.lanes * ((plan_.lane_packet_tier_bytes + plan_.packet_bytes) /
+                                           kPacketPageBytes)),
         monitor_(loop_, ledger_,
                  {.warn = [this](std::string_view text) { say(LogLevel::kWarning, text); },
                   .stalled = [this](std::chrono::seconds least) { return stalled(least); }}),
@@ -49,7 +57,7 @@ class Loader::Impl {
     const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
     for (std::size_t i = 0; i < plan_.lanes; ++i) {
       lanes_.push_back(std::make_unique<Lane>(
-          LaneContext{options_, plan_, reading_, ledger_, counters_, work_,
+          LaneContext{options_, plan_, reading_, ledger_, packet_pages_, counters_, work_,
                       [this](std::string_view text) { say(LogLevel::kWarning, text); }},
           options_.resource.devices[i], *options_.batch.rank * plan_.lanes + i, world));
     }
@@ -60,6 +68,7 @@ class Loader::Impl {
 
   void start() {
     say(LogLevel::kInfo, rank_source_);
+    if (!domain_reason_.empty()) say(LogLevel::kInfo, domain_reason_);
     monitor_.start();
     event_thread_ = std::thread([this] { loop_.run(); });
     std::vector<DecodeLane> served;
@@ -141,6 +150,7 @@ class Loader::Impl {
   const LoaderOptions options_;
   const MemoryPlan plan_;
   const std::string rank_source_;
+  const std::string domain_reason_;
   const LogCallback log_;
   std::mutex log_mutex_;
   const steady_clock::time_point opened_;
@@ -149,6 +159,7 @@ class Loader::Impl {
   MemoryLedger ledger_;
   Counters counters_;
   BlockPool clips_;
+  BlockPool packet_pages_;
   Signal work_;
   boost::asio::io_context loop_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_running_{

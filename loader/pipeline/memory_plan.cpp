@@ -20,6 +20,10 @@ constexpr std::uint64_t kShardBuffers = 1_MiB + 256_KiB;
 constexpr std::uint64_t kLeastMember = 64_KiB;
 constexpr std::uint64_t kLeastPackets = 1_MiB;
 constexpr std::uint64_t kLeastDecoder = 8_MiB;
+// In the packets' domain: the part of the shuffle that holds decoded clips, and the part of the
+// packet tier that one unit may take.
+constexpr std::uint64_t kPixelTierPart = 8;
+constexpr std::uint64_t kUnitPart = 16;
 // More read-ahead than this per lane has no use: decoding is a hundred times slower than reading.
 constexpr std::uint64_t kMostEncoded = 512_MiB;
 
@@ -84,17 +88,35 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
     shuffle = *given;
   }
   plan.lane_shuffle_bytes = shuffle / plan.lanes;
+  if (options.resource.shuffle_domain == ShuffleDomain::kPackets && shuffles) {
+    // Clips of one unit leave the packet tier together; the pixel tier takes them apart. A unit of
+    // one clip needs none.
+    const std::uint64_t pixels =
+        options.window.windows_per_video == 1 ? 0 : plan.lane_shuffle_bytes / kPixelTierPart;
+    plan.lane_packet_tier_bytes = plan.lane_shuffle_bytes - pixels;
+    plan.lane_shuffle_bytes = pixels;
+    plan.most_unit_bytes = plan.lane_packet_tier_bytes / kUnitPart;
+  }
 
   const std::uint64_t shards = options.input.open_shards;
   const std::uint64_t videos = options.input.open_videos;
   const std::uint64_t members = 2 * shards + videos;
+  // What leaves the packet tier waits for a decoder here, and what enters is read here.
+  const std::uint64_t least_packets = std::max(kLeastPackets, plan.most_unit_bytes);
   const std::uint64_t least_encoded =
-      shards * kShardBuffers + members * kLeastMember + kLeastPackets;
+      shards * kShardBuffers + members * kLeastMember + least_packets;
   const std::uint64_t least_decode = kLeastDecoder + product(plan.open_clips, plan.clip_bytes);
   const std::uint64_t batches = product(plan.lanes * plan.lane_batches, plan.batch_bytes);
   const std::uint64_t least_rest = product(plan.lanes, least_encoded + least_decode);
   const std::uint64_t fixed = batches + least_rest;
-  plan.smallest_bytes = shuffles && half ? 2 * fixed : fixed + shuffle;
+  plan.smallest_bytes = fixed + shuffle;
+  if (shuffles && half) {
+    // The tier's largest unit grows with memory_bytes, by a sixteenth of the half at most.
+    const std::uint64_t constant = fixed - plan.lanes * (least_packets - kLeastPackets);
+    plan.smallest_bytes = plan.most_unit_bytes == 0
+                              ? 2 * fixed
+                              : product(2 * kUnitPart, constant) / (kUnitPart - 1) + 1;
+  }
   if (plan.smallest_bytes > plan.memory_bytes) {
     return Error{ErrorCode::kMemory,
                  fmt::format("memory_bytes {} is not enough: these options need {} ({} bytes): "
@@ -115,7 +137,7 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   const std::uint64_t encoded = std::clamp(rest / 4, least_encoded, most_encoded);
   plan.lane_decode_bytes = rest - encoded;
   const std::uint64_t buffered = encoded - shards * kShardBuffers;
-  plan.packet_bytes = std::max(kLeastPackets, buffered / 4);
+  plan.packet_bytes = std::max(least_packets, buffered / 4);
   // Whole pages: what is mapped for a member never exceeds its part.
   const std::uint64_t member = (buffered - plan.packet_bytes) / members / 4096 * 4096;
   plan.inline_bytes = std::min(options.input.member_inline_bytes, member);
@@ -131,6 +153,9 @@ std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
        fmt::format("{} lanes x (prefetch_batches {} + held_batches {}) x {}", lanes,
                    options.batch.prefetch_batches, options.batch.held_batches,
                    format_bytes(batch_bytes))},
+      {"packet tier", lanes * lane_packet_tier_bytes,
+       fmt::format("compressed units of up to {} that wait to be drawn",
+                   format_bytes(most_unit_bytes))},
       {"shuffle", lanes * lane_shuffle_bytes,
        fmt::format("{} clips of {}", lanes * (lane_shuffle_bytes / clip_bytes),
                    format_bytes(clip_bytes))},

@@ -19,18 +19,26 @@ struct MemoryPlan {
   std::uint64_t clip_bytes = 0;   ///< of one clip's block, whole pages
   std::uint64_t batch_bytes = 0;  ///< of one batch's block, whole pages
 
-  std::uint64_t lane_shuffle_bytes = 0;
-  std::uint64_t lane_batches = 0;       ///< buffers
-  std::uint64_t shard_bytes = 0;        ///< lane: read ahead per open shard
-  std::uint64_t video_bytes = 0;        ///< lane: of all open videos
-  std::uint64_t packet_bytes = 0;       ///< lane: of units that wait to be decoded
-  std::uint64_t lane_decode_bytes = 0;  ///< decoders, their frames, and clips being made
-  std::uint64_t inline_bytes = 0;       ///< members up to this are read whole
-  std::uint64_t open_clips = 1;         ///< clips of one video that are being made at one time
-  std::uint64_t smallest_bytes = 0;     ///< the least memory_bytes that these options can run with
+  std::uint64_t lane_shuffle_bytes = 0;      ///< of the pixel tier
+  std::uint64_t lane_packet_tier_bytes = 0;  ///< 0 where the shuffle holds frames only
+  std::uint64_t most_unit_bytes = 0;         ///< of a unit that waits in the packet tier
+  std::uint64_t lane_batches = 0;            ///< buffers
+  std::uint64_t shard_bytes = 0;             ///< lane: read ahead per open shard
+  std::uint64_t video_bytes = 0;             ///< lane: of all open videos
+  std::uint64_t packet_bytes = 0;            ///< lane: of units that wait to be decoded
+  std::uint64_t lane_decode_bytes = 0;       ///< decoders, their frames, and clips being made
+  std::uint64_t inline_bytes = 0;            ///< members up to this are read whole
+  std::uint64_t open_clips = 1;              ///< clips of one video that are being made at one time
+  std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes that these options can run with
 
   [[nodiscard]] std::vector<PlanRow> rows(const LoaderOptions& options) const;
 };
+
+/// What a clip takes besides pixels and fields, before and after it is decoded: frame numbers and
+/// times, and the nodes that hold them.
+constexpr std::uint64_t window_facts_bytes(std::uint64_t num_frames) {
+  return 768 + 48 * num_frames;
+}
 
 /// Resolve "2GiB" or "25%" (of the cgroup's limit, else of the machine, divided by local ranks).
 Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_t local_ranks);

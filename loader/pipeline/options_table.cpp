@@ -168,11 +168,14 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
   rows.push_back(whole(
       {"min_fill", "1 or more", "O", "Clips in the shuffle buffer before the first one leaves."},
       SHARDREEL_MEMBER(resource.min_fill)));
-  rows.push_back(choice({"shuffle_domain",
-                         {},
-                         "O",
-                         "What the shuffle holds: decoded clips; packets and auto come later."},
-                        {"frames", "packets", "auto"}, SHARDREEL_MEMBER(resource.shuffle_domain)));
+  rows.push_back(
+      choice({"shuffle_domain",
+              {},
+              "O",
+              "What the shuffle holds: decoded clips, or compressed units that are decoded "
+              "behind it (ten to forty times more per byte); auto looks at the first "
+              "16 samples."},
+             {"frames", "packets", "auto"}, SHARDREEL_MEMBER(resource.shuffle_domain)));
   rows.push_back(
       whole({"prefetch_batches", "1 or more", "", "Batches made ahead of the consumer, a lane."},
             SHARDREEL_MEMBER(batch.prefetch_batches)));

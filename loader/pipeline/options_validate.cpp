@@ -240,10 +240,6 @@ void check_devices(Problems& problems, const ResourceOptions& resource) {
   if (resource.decode == DecodeDevice::kCuda)
     problems.push_back(
         "decode = cuda, but this build has no CUDA; use decode = cpu, and cpu:0 in devices");
-  if (resource.shuffle_domain != ShuffleDomain::kFrames)
-    problems.push_back(
-        fmt::format("shuffle_domain = {} is not available in this version; use frames",
-                    resource.shuffle_domain == ShuffleDomain::kPackets ? "packets" : "auto"));
   need_range(problems, "decode_threads", resource.decode_threads, 0, kMaxThreads);
 }
 

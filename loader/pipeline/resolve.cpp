@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "loader/memory/process_memory.h"
+#include "loader/pipeline/choose_domain.h"
 #include "shardreel/units.h"
 
 namespace shardreel {
@@ -68,11 +69,20 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   all.batch.drop_last = all.batch.drops_last();
   all.window.window_stride = all.window.stride();
 
+  if (all.resource.shuffle_domain == ShuffleDomain::kAuto) {
+    const auto shards = resolve_shards(all);
+    if (!shards) return shards.error();
+    const DomainChoice choice = choose_domain(all, *shards);
+    all.resource.shuffle_domain = choice.domain;
+    resolved.domain_reason = choice.why;
+  }
+
   auto plan = make_memory_plan(all);
   if (!plan) return plan.error();
   resolved.plan = *plan;
   if (all.batch.shuffle == ShuffleMode::kAll) {
-    all.resource.shuffle_bytes = std::to_string(plan->lanes * plan->lane_shuffle_bytes);
+    all.resource.shuffle_bytes =
+        std::to_string(plan->lanes * (plan->lane_shuffle_bytes + plan->lane_packet_tier_bytes));
   }
   return resolved;
 }

@@ -15,12 +15,15 @@ struct Resolved {
   LoaderOptions options;  ///< complete: rank, sizes in bytes, threads, stride, devices
   MemoryPlan plan;
   std::string rank_source;
+  std::string
+      domain_reason;  ///< why `shuffle_domain = auto` is what it is; empty when it was given
 };
 
 /// Parse `urls`; refuses a list that names nothing, or more shards than one epoch can order.
 Result<ShardList> resolve_shards(const LoaderOptions& options);
 
-/// Validate, decide and plan. kInvalidOption lists every problem, kMemory names what would do.
+/// Validate, decide and plan. Reads nothing, except for `shuffle_domain = auto`, see
+/// choose_domain.h. kInvalidOption lists every problem, kMemory names what would do.
 Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment);
 
 }  // namespace shardreel

@@ -28,6 +28,14 @@ std::uint64_t overlap(const Unit& unit) {
 
 }  // namespace
 
+void UnitJob::lose(const Error& error) {
+  if (results.empty()) results.resize(unit.windows.size());
+  for (auto& result : results) result.emplace().lost = error;
+  done = true;
+  unit.packets.reset();
+  packets.release();
+}
+
 UnitLine::UnitLine(MemoryShare& decode, std::function<void()> wake)
     : decode_(decode), wake_(std::move(wake)) {
   decode_.on_release([this] {
@@ -95,13 +103,7 @@ void UnitLine::fail_for_memory(UnitJob& job) {
       job.sample->context.sample->shard,
       job.sample->context.sample->key,
       {}};
-  for (auto& result : job.results) {
-    result.emplace();
-    result->lost = error;
-  }
-  job.done = true;
-  job.unit.packets.reset();
-  job.packets.release();
+  job.lose(error);
 }
 
 std::shared_ptr<UnitJob> UnitLine::try_take() {
@@ -209,7 +211,7 @@ std::optional<LineItem> UnitLine::next(const std::stop_token& stop) {
           return ClipItem{std::move(*job.results[job.taken++]), job.sample};
         }
         if (job.taken == job.results.size() && job.done) {
-          item = UnitEnd{job.sample, job.last_of_sample};
+          item = UnitEnd{job.sample, job.units};
         } else {
           if (!changed_.wait(mutex_, stop)) return std::nullopt;
           continue;

@@ -24,18 +24,19 @@ namespace shardreel {
 /// both.
 struct SampleRecord {
   ClipContext context;
+  std::uint64_t units_left = 0;  ///< whose end has not been seen; they may end in any order
   std::uint64_t clips_made = 0;
   std::optional<Error> first_loss;
 };
 
 /// A unit in the line.
 struct UnitJob {
-  Reservation packets;  ///< of the encoded share, until decoded; before the unit: it dies after it
+  Reservation packets;  ///< of the packets' share, until decoded; before the unit: it dies after it
   Unit unit;
   std::shared_ptr<SampleRecord> sample;  // shared by the units of the sample
-  bool last_of_sample = false;
-  std::uint64_t decoder_bytes = 0;  ///< decoder, frames in flight, scaler
-  std::uint64_t clip_bytes = 0;     ///< of one clip with its fields
+  std::uint64_t units = 1;               ///< of the sample that it stands for
+  std::uint64_t decoder_bytes = 0;       ///< decoder, frames in flight, scaler
+  std::uint64_t clip_bytes = 0;          ///< of one clip with its fields
 
   // Set when the unit is given to a decoder.
   Reservation memory;   ///< granted so far and not used yet
@@ -48,6 +49,11 @@ struct UnitJob {
   std::size_t begun = 0;
   bool dispatched = false;
   bool done = false;
+
+  /// Clips that it makes or lost.
+  [[nodiscard]] std::size_t clips() const { return done ? results.size() : unit.windows.size(); }
+  /// Give up what it holds; `error` is what became of every clip.
+  void lose(const Error& error);
 };
 
 /// A failure in its place.
@@ -65,7 +71,7 @@ struct ClipItem {
 };
 struct UnitEnd {
   std::shared_ptr<SampleRecord> sample;
-  bool last_of_sample = false;
+  std::uint64_t units = 1;  ///< that ended
 };
 /// The line was cleared: what the lane has of the old pass is void.
 struct Cleared {};

@@ -10,16 +10,9 @@
 #include "shardreel/units.h"
 
 namespace shardreel {
-namespace {
-
-/// What a clip takes besides pixels and fields: its window's and its own frame numbers and times,
-/// and the nodes that hold them.
-std::uint64_t facts_bytes(std::uint64_t num_frames) { return 768 + 48 * num_frames; }
-
-}  // namespace
-
 VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadService& reading,
-                     MemoryLedger& ledger, UnitLine& line, Counters& counters)
+                     MemoryLedger& ledger, BlockPool& packet_pages, UnitLine& line,
+                     Counters& counters)
     : options_(options),
       plan_(plan),
       reading_(reading),
@@ -30,6 +23,7 @@ VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadS
       packets_(ledger, "packets", plan.packet_bytes) {
   packets_.on_release([this] { freed_.raise(); });
   videos_.on_release([this] { freed_.raise(); });
+  if (plan.lane_packet_tier_bytes > 0) tier_.emplace(options, plan, ledger, packet_pages);
 }
 
 std::string VideoFeed::waiting_for() const {
@@ -40,6 +34,8 @@ std::string VideoFeed::waiting_for() const {
 std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::uint64_t world,
                                   const std::stop_token& stop) {
   epoch_ = epoch;
+  clips_unpushed_ = 0;
+  if (tier_) tier_->begin(epoch);
   SampleStream samples(reading_,
                        {.share = plan_shards(reading_.shards().size(), options_.batch.shuffle,
                                              options_.batch.seed, epoch, rank, world),
@@ -63,12 +59,19 @@ std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::
     if (!push_unit(slot, stop)) break;
     turn = (turn + 1) % slots.size();
   }
+  if (tier_ && !stop.stop_requested()) {
+    leaving_.clear();
+    tier_->drain(leaving_);
+    for (const ClipId& id : leaving_) {
+      if (!push_leaving(id, stop)) break;
+    }
+  }
   if (!stop.stop_requested()) line_.push(EndOfPass{epoch}, stop);
   {
     const MutexLock lock(mutex_);
     samples_ = nullptr;
   }
-  std::uint64_t left = 0;
+  std::uint64_t left = clips_unpushed_ + (tier_ ? tier_->clear() : 0);
   for (const OpenVideo& slot : slots) left += slot.clips_left;
   return left;
 }
@@ -169,9 +172,11 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   for (Field& field : sample.fields) {
     if (&field != video) field.content.reset();
   }
-  auto file = VideoFile::open(
-      std::move(content),
-      {.field = field_name, .selective = true, .unit_clips = options_.window.unit_clips});
+  auto file = VideoFile::open(std::move(content),
+                              {.field = field_name,
+                               .selective = true,
+                               .unit_clips = options_.window.unit_clips,
+                               .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong});
   if (!file) return failed(std::move(file.error()));
   const VideoFacts& facts = file->facts();
   if (!filter_.accepts(facts)) return fail({}, FailureItem::Of::kFiltered, stop);
@@ -198,26 +203,39 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   slot.clips_left = windows.size();
   slot.units_left = file->plan_units(std::move(windows));
   slot.file.emplace(std::move(*file));
+  record->units_left = slot.units_left;
   slot.sample = std::move(record);
   counters_.clips_cut += slot.clips_left;
   return true;
 }
 
 bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
-  const std::uint64_t bytes = slot.file->next_unit_bytes();
+  const UnitOutline outline = slot.file->outline_next();
+  if (tier_ && tier_->takes(outline, *slot.sample->context.sample))
+    return push_through_tier(slot, outline, stop);
+  auto job = cut_unit(slot, outline, stop);
+  return job != nullptr && push_job(std::move(job), stop);
+}
+
+/// Read the next unit's packets, or make a unit of what is lost when they cannot be read; null when
+/// stopped. The clips are the job's from now on, not the slot's.
+std::shared_ptr<UnitJob> VideoFeed::cut_unit(OpenVideo& slot, const UnitOutline& outline,
+                                             const std::stop_token& stop) {
+  const std::uint64_t bytes = outline.packet_bytes();
   const bool streaming = bytes > packets_.capacity();
-  Reservation reservation;
+  auto job = std::make_shared<UnitJob>();
   while (!streaming) {
     const std::uint64_t seen = freed_.version();
     if (auto granted = packets_.try_reserve(bytes, MemoryTag::kEncoded)) {
-      reservation = std::move(*granted);
+      job->packets = std::move(*granted);
       break;
     }
-    if (!freed_.wait(seen, stop)) return false;
+    if (!freed_.wait(seen, stop)) return nullptr;
   }
 
   const Timed timed(counters_.demux);
   auto unit = slot.file->next_unit(streaming);
+  job->sample = slot.sample;
   const SampleFields& sample = *slot.sample->context.sample;
   if (!unit || !*unit) {
     // The scan read these packets once; that they cannot be read again is the source's failure. It
@@ -225,30 +243,65 @@ bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
     Error error = unit ? Error{ErrorCode::kInternal, "a planned unit is missing", {}, {}, {}}
                        : std::move(unit.error());
     error.at(sample.shard, sample.key);
-    auto lost = std::make_shared<UnitJob>();
-    lost->sample = slot.sample;
-    lost->last_of_sample = true;
-    lost->done = true;
-    lost->results.resize(slot.clips_left);
-    for (auto& result : lost->results) result.emplace().lost = error;
-    if (!line_.push(std::move(lost), stop)) return false;
+    job->units = slot.units_left;
+    job->results.resize(slot.clips_left);
+    job->lose(error);
     slot = OpenVideo();
-    return true;
+    return job;
   }
-  auto job = std::make_shared<UnitJob>();
   job->unit = std::move(**unit);
-  job->sample = slot.sample;
-  job->packets = std::move(reservation);
   const VideoFacts& facts = slot.file->facts();
   job->decoder_bytes = job->unit.parameters->decoder_bytes +
                        converter_scratch_bytes(facts.width, facts.height, options_.transform);
-  job->clip_bytes = plan_.clip_bytes + sample.bytes() + facts_bytes(options_.window.num_frames);
-  const std::size_t clips = job->unit.windows.size();
-  job->last_of_sample = slot.units_left == 1;
-  if (!line_.push(std::move(job), stop)) return false;
-  slot.clips_left -= clips;
+  job->clip_bytes =
+      plan_.clip_bytes + sample.bytes() + window_facts_bytes(options_.window.num_frames);
+  slot.clips_left -= job->clips();
   if (--slot.units_left == 0) slot = OpenVideo();
+  return job;
+}
+
+bool VideoFeed::push_job(std::shared_ptr<UnitJob> job, const std::stop_token& stop) {
+  const std::size_t clips = job->clips();
+  if (line_.push(std::move(job), stop)) return true;
+  clips_unpushed_ += clips;
+  return false;
+}
+
+/// Whoever leaves the tier leaves first: its bytes are what the unit goes into.
+bool VideoFeed::push_through_tier(OpenVideo& slot, const UnitOutline& outline,
+                                  const std::stop_token& stop) {
+  ClipId id = slot.sample->context.id;
+  id.window = outline.first_window;
+  const std::uint64_t bytes = tier_->item_bytes(outline, *slot.sample->context.sample);
+  leaving_.clear();
+  tier_->feed(id, bytes, outline.clips, leaving_);
+  bool stays = true;
+  for (const ClipId& leaves : leaving_) {
+    if (leaves != id) {
+      if (!push_leaving(leaves, stop)) return false;
+      continue;
+    }
+    stays = false;
+    auto job = cut_unit(slot, outline, stop);
+    if (job == nullptr || !push_job(std::move(job), stop)) return false;
+  }
+  if (!stays) return true;
+  auto job = cut_unit(slot, outline, stop);
+  if (job == nullptr) return false;
+  tier_->put(id, std::move(job), bytes);
   return true;
+}
+
+/// Push a unit that leaves the tier, once there is room where units wait for a decoder.
+bool VideoFeed::push_leaving(const ClipId& id, const std::stop_token& stop) {
+  auto job = tier_->take(id);
+  for (std::uint64_t seen = freed_.version(); !job->packets.move_to(packets_);
+       seen = freed_.version()) {
+    if (freed_.wait(seen, stop)) continue;
+    clips_unpushed_ += job->clips();
+    return false;
+  }
+  return push_job(std::move(job), stop);
 }
 
 }  // namespace shardreel

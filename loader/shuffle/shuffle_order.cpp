@@ -15,19 +15,22 @@ void ShuffleOrder::begin(std::uint64_t epoch) {
   entered_ = 0;
   filling_ = true;
   held_bytes_ = 0;
+  held_clips_ = 0;
   items_.clear();
 }
 
 void ShuffleOrder::leave(std::vector<ClipId>& out) {
-  const std::uint64_t bits = keyed_hash(options_.seed, Purpose::kClipShuffle, {epoch_, draws_++});
+  const std::uint64_t bits = keyed_hash(options_.seed, options_.purpose, {epoch_, draws_++});
   // Swap with the last: constant time, and the order of what is held is part of the saved state.
   std::swap(items_[bounded(bits, items_.size())], items_.back());
   held_bytes_ -= items_.back().bytes;
+  held_clips_ -= items_.back().clips;
   out.push_back(items_.back().id);
   items_.pop_back();
 }
 
-void ShuffleOrder::feed(const ClipId& id, std::uint64_t bytes, std::vector<ClipId>& out) {
+void ShuffleOrder::feed(const ClipId& id, std::uint64_t bytes, std::uint64_t clips,
+                        std::vector<ClipId>& out) {
   if (bytes > options_.capacity_bytes) {
     out.push_back(id);
     return;
@@ -36,9 +39,10 @@ void ShuffleOrder::feed(const ClipId& id, std::uint64_t bytes, std::vector<ClipI
     leave(out);
     filling_ = false;
   }
-  items_.push_back({id, bytes});
+  items_.push_back({id, bytes, clips});
   held_bytes_ += bytes;
-  if (filling_ && items_.size() >= options_.min_fill && ++entered_ % 2 == 0) leave(out);
+  held_clips_ += clips;
+  if (filling_ && held_clips_ >= options_.min_fill && ++entered_ % 2 == 0) leave(out);
 }
 
 void ShuffleOrder::drain(std::vector<ClipId>& out) {
@@ -47,11 +51,11 @@ void ShuffleOrder::drain(std::vector<ClipId>& out) {
 
 std::string ShuffleOrder::save() const {
   std::string text =
-      fmt::format("1 {} {} {} {} {} {} {} {}", options_.capacity_bytes, options_.min_fill,
+      fmt::format("2 {} {} {} {} {} {} {} {}", options_.capacity_bytes, options_.min_fill,
                   options_.seed, epoch_, draws_, entered_, filling_ ? 1 : 0, items_.size());
   for (const Item& item : items_) {
-    text += fmt::format(" {} {} {} {} {}", item.id.epoch, item.id.shard, item.id.sample,
-                        item.id.window, item.bytes);
+    text += fmt::format(" {} {} {} {} {} {}", item.id.epoch, item.id.shard, item.id.sample,
+                        item.id.window, item.bytes, item.clips);
   }
   return text;
 }
@@ -68,7 +72,7 @@ Result<void> ShuffleOrder::restore(std::string_view saved) {
   std::size_t count = 0;
   in >> version >> theirs.capacity_bytes >> theirs.min_fill >> theirs.seed >> other.epoch_ >>
       other.draws_ >> other.entered_ >> filling >> count;
-  if (!in || version != 1) return refuse("not a saved state of version 1");
+  if (!in || version != 2) return refuse("not a saved state of version 2");
   if (theirs.capacity_bytes != options_.capacity_bytes || theirs.min_fill != options_.min_fill ||
       theirs.seed != options_.seed) {
     return refuse(
@@ -80,11 +84,13 @@ Result<void> ShuffleOrder::restore(std::string_view saved) {
   other.filling_ = filling != 0;
   for (std::size_t i = 0; i < count; ++i) {
     Item item;
-    in >> item.id.epoch >> item.id.shard >> item.id.sample >> item.id.window >> item.bytes;
+    in >> item.id.epoch >> item.id.shard >> item.id.sample >> item.id.window >> item.bytes >>
+        item.clips;
     if (!in || item.bytes > options_.capacity_bytes - other.held_bytes_) {
       return refuse("the list of held clips is damaged");
     }
     other.held_bytes_ += item.bytes;
+    other.held_clips_ += item.clips;
     other.items_.push_back(item);
   }
   *this = std::move(other);

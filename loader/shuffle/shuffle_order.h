@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "loader/base/random.h"
 #include "shardreel/batch.h"
 #include "shardreel/error.h"
 
@@ -14,17 +15,20 @@ namespace shardreel {
 
 struct ShuffleOrderOptions {
   std::uint64_t capacity_bytes = 0;
-  std::uint64_t min_fill = 100;  ///< items held before the first one leaves
+  std::uint64_t min_fill = 100;  ///< clips held before the first item leaves
   std::uint64_t seed = 0;
+  Purpose purpose = Purpose::kClipShuffle;  ///< two tiers must not draw the same numbers
 };
 
 /// Takes (id, bytes) in sequence; gives ids in a seeded random order. What leaves, and when,
 /// follows from the options, the epoch and what was fed, never from timing.
 ///
-/// Nothing leaves before `min_fill` items are held; from then on, while filling, one leaves for
-/// every two that enter; once the next does not fit, as many leave as it needs. At the end `drain`
-/// gives the rest. An item larger than the capacity passes through. Bounded by bytes, not by count:
-/// one 4K clip may displace sixty 256-pixel ones. Not thread-safe; cheap to copy, save and restore.
+/// An item is a clip, or several that stay together until they are decoded; it goes by the id of
+/// its first. Nothing leaves before `min_fill` clips are held; from then on, while filling, one
+/// leaves for every two that enter; once the next does not fit, as many leave as it needs. At the
+/// end `drain` gives the rest. An item larger than the capacity passes through. Bounded by bytes,
+/// not by count: one 4K clip may displace sixty 256-pixel ones. Not thread-safe; cheap to copy,
+/// save and restore.
 class ShuffleOrder {
  public:
   explicit ShuffleOrder(const ShuffleOrderOptions& options) : options_(options) {}
@@ -34,7 +38,7 @@ class ShuffleOrder {
 
   /// Take the next item; append what leaves to `out`, in order. The item itself is held on return,
   /// unless it is among them.
-  void feed(const ClipId& id, std::uint64_t bytes, std::vector<ClipId>& out);
+  void feed(const ClipId& id, std::uint64_t bytes, std::uint64_t clips, std::vector<ClipId>& out);
 
   /// Give all that is held, in order.
   void drain(std::vector<ClipId>& out);
@@ -51,6 +55,7 @@ class ShuffleOrder {
   struct Item {
     ClipId id;
     std::uint64_t bytes = 0;
+    std::uint64_t clips = 1;
   };
   void leave(std::vector<ClipId>& out);
 
@@ -60,6 +65,7 @@ class ShuffleOrder {
   std::uint64_t entered_ = 0;  // since the buffer held min_fill, while filling
   bool filling_ = true;        // until the first item that did not fit
   std::uint64_t held_bytes_ = 0;
+  std::uint64_t held_clips_ = 0;
   std::vector<Item> items_;
 };
 

@@ -10,7 +10,7 @@
 
 namespace shardreel {
 
-/// Bytes in use under one tag: "encoded", "decode", "clip", "batch", "held", "fields".
+/// Bytes in use under one tag: "encoded", "packets", "decode", "clip", "batch", "held".
 struct TagUse {
   std::uint64_t now = 0;
   std::uint64_t peak = 0;

@@ -115,7 +115,7 @@ Decoded decode_windows(VideoFile& video, std::vector<Window> windows, VideoDecod
   HashSink sink(decoded);
   const std::size_t planned = video.plan_units(std::move(windows));
   for (;;) {
-    decoded.promised_bytes = video.next_unit_bytes();
+    decoded.promised_bytes = video.outline_next().packet_bytes();
     auto unit = video.next_unit(streaming);
     if (!unit) {
       decoded.failures.push_back(unit.error().describe());

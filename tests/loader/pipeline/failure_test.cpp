@@ -114,6 +114,30 @@ TEST(Failure, ATruncatedShardNamesTheKeyAndTheByte) {
   EXPECT_EQ(outcome.metrics.samples_complete, 3U);
 }
 
+// Samples whose clips are all lost while decoding count for the ratio like those that do not open.
+TEST(Failure, VideosThatDoNotDecodeCountForTheRatio) {
+  ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 1, 4);
+  std::ifstream file(shards.paths[0], std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  // Nothing but the coded pictures is overwritten, so that the containers still open.
+  for (auto at = bytes.find("mdat"); at != std::string::npos; at = bytes.find("mdat", at + 4)) {
+    std::uint32_t size = 0;
+    for (std::size_t i = at - 4; i < at; ++i)
+      size = size << 8 | static_cast<std::uint8_t>(bytes[i]);
+    for (std::size_t i = at + 4; i < at - 4 + size; ++i) bytes[i] = static_cast<char>(i * 37);
+  }
+  const std::string broken = dir / "broken.tar";
+  std::ofstream(broken, std::ios::binary) << bytes;
+  LoaderOptions options = small_options({broken});
+  const Outcome tolerant = run(options);
+  ASSERT_GT(tolerant.metrics.skipped_by_reason.at("decode_error"), 0U);
+  options.input.max_skip_ratio = 0;
+  const Outcome outcome = run(options);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, ErrorCode::kSkipRatio) << outcome.error->describe();
+}
+
 // The batches before a failure are delivered, and the same failure is reported every run.
 TEST(Failure, OnErrorFailEndsTheRunInItsPlace) {
   ScratchDir dir;

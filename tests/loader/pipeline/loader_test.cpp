@@ -252,6 +252,18 @@ TEST_F(LoaderTest, SetEpochDiscardsWhatWasReadAhead) {
   }
 }
 
+// What is left to deliver is counted from what the consumer took.
+TEST_F(LoaderTest, SetEpochDoesNotBringBackEpochsThatWereTaken) {
+  LoaderOptions three = options();
+  three.batch.epochs = 3;
+  Loader loader = Loader::open(three);
+  EXPECT_FALSE(take_epoch(loader).ids.empty());
+  EXPECT_FALSE(take_epoch(loader).ids.empty());
+  loader.set_epoch(9);
+  EXPECT_EQ(take_epoch(loader).ids.front().epoch, 9U);
+  EXPECT_TRUE(take_epoch(loader).ids.empty());
+}
+
 TEST_F(LoaderTest, BatchesMayBeKeptBeyondThePlanAndBeyondTheLoader) {
   std::vector<Batch> kept;
   std::vector<std::string> warnings;

@@ -71,8 +71,11 @@ TEST(MemoryPlanProperty, SharesNeverExceedTheBudget) {
     options.window.window_stride = static_cast<std::uint32_t>(random() % 64);
     options.input.open_shards = static_cast<std::uint32_t>(1 + random() % 16);
     options.input.open_videos = static_cast<std::uint32_t>(1 + random() % 32);
+    if (random() % 3 == 0) options.resource.shuffle_domain = ShuffleDomain::kPackets;
+    options.window.windows_per_video = random() % 2;
     const auto plan = make_memory_plan(options);
     if (!plan) continue;
+    ASSERT_LE(plan->most_unit_bytes, plan->packet_bytes);
     ASSERT_LE(sum(*plan, options), plan->memory_bytes);
     ASSERT_GE(plan->lane_decode_bytes, plan->open_clips * plan->clip_bytes);
     // A video's member always fits what it may take, so that no slot can wait for ever.

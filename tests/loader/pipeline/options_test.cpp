@@ -294,8 +294,6 @@ constexpr const char* kInvalid = R"([
   [{"devices": ["cpu:3", "cpu:3"], "ranks": "exact"}, "cpu:3", "twice"],
   [{"devices": ["auto", "cpu:1"], "ranks": "exact"}, "auto stands alone"],
   [{"decode": "cuda"}, "no CUDA", "cpu:0"],
-  [{"shuffle_domain": "packets"}, "packets", "not available"],
-  [{"shuffle_domain": "auto"}, "auto", "not available"],
   [{"decode_threads": 100000}, "decode_threads"]
 ])";
 

@@ -84,6 +84,7 @@ TEST(StopProperty, AtARandomMomentNothingHangsOrLeaks) {
     } else if (random() % 3 == 0) {
       options.batch.batches_per_epoch = 1 + random() % 20;
     }
+    if (random() % 3 == 0) options.resource.shuffle_domain = ShuffleDomain::kPackets;
     if (random() % 4 == 0) options.input.urls.push_back("pipe:sleep 1000");
     Loader loader = Loader::open(options);
     std::vector<std::jthread> consumers;

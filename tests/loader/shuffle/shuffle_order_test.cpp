@@ -18,7 +18,7 @@ std::vector<ClipId> run_epoch(ShuffleOrder& order, const std::vector<std::uint64
                               std::uint64_t epoch) {
   std::vector<ClipId> out;
   order.begin(epoch);
-  for (std::size_t i = 0; i < sizes.size(); ++i) order.feed(id(i), sizes[i], out);
+  for (std::size_t i = 0; i < sizes.size(); ++i) order.feed(id(i), sizes[i], 1, out);
   order.drain(out);
   return out;
 }
@@ -27,16 +27,34 @@ TEST(ShuffleOrder, NothingLeavesBeforeMinFill) {
   ShuffleOrder order({.capacity_bytes = 1000, .min_fill = 5, .seed = 1});
   std::vector<ClipId> out;
   order.begin(0);
-  for (std::uint64_t i = 0; i < 5; ++i) order.feed(id(i), 10, out);
+  for (std::uint64_t i = 0; i < 5; ++i) order.feed(id(i), 10, 1, out);
   EXPECT_TRUE(out.empty());
   EXPECT_EQ(order.size(), 5U);
+}
+
+TEST(ShuffleOrder, MinFillCountsClipsNotItems) {
+  ShuffleOrder order({.capacity_bytes = 1000, .min_fill = 12, .seed = 1});
+  std::vector<ClipId> out;
+  order.begin(0);
+  for (std::uint64_t i = 0; i < 3; ++i) order.feed(id(i), 10, 4, out);  // 12 clips are held
+  EXPECT_TRUE(out.empty());
+  order.feed(id(3), 10, 4, out);
+  EXPECT_EQ(out.size(), 1U);
+}
+
+TEST(ShuffleOrder, TwoTiersOfOneSeedDrawDifferently) {
+  const std::vector<std::uint64_t> sizes(200, 10);
+  ShuffleOrder pixels({.capacity_bytes = 500, .min_fill = 10, .seed = 1});
+  ShuffleOrder packets(
+      {.capacity_bytes = 500, .min_fill = 10, .seed = 1, .purpose = Purpose::kUnitShuffle});
+  EXPECT_NE(run_epoch(pixels, sizes, 0), run_epoch(packets, sizes, 0));
 }
 
 TEST(ShuffleOrder, WhileFillingOneLeavesForTwoThatEnter) {
   ShuffleOrder order({.capacity_bytes = 1000, .min_fill = 1, .seed = 1});
   std::vector<ClipId> out;
   order.begin(0);
-  for (std::uint64_t i = 0; i < 40; ++i) order.feed(id(i), 10, out);
+  for (std::uint64_t i = 0; i < 40; ++i) order.feed(id(i), 10, 1, out);
   EXPECT_EQ(out.size(), 20U);
 }
 
@@ -44,12 +62,12 @@ TEST(ShuffleOrder, ALargeItemDisplacesAsManyAsItNeeds) {
   ShuffleOrder order({.capacity_bytes = 100, .min_fill = 1000, .seed = 3});
   std::vector<ClipId> out;
   order.begin(0);
-  for (std::uint64_t i = 0; i < 10; ++i) order.feed(id(i), 10, out);
+  for (std::uint64_t i = 0; i < 10; ++i) order.feed(id(i), 10, 1, out);
   EXPECT_TRUE(out.empty());
-  order.feed(id(10), 35, out);
+  order.feed(id(10), 35, 1, out);
   EXPECT_EQ(out.size(), 4U);
   EXPECT_EQ(order.held_bytes(), 95U);
-  order.feed(id(11), 5, out);  // fits: nothing has to leave
+  order.feed(id(11), 5, 1, out);  // fits: nothing has to leave
   EXPECT_EQ(out.size(), 4U);
 }
 
@@ -57,7 +75,7 @@ TEST(ShuffleOrder, AnItemLargerThanTheBufferPassesThrough) {
   ShuffleOrder order({.capacity_bytes = 100, .min_fill = 1, .seed = 3});
   std::vector<ClipId> out;
   order.begin(0);
-  order.feed(id(7), 101, out);
+  order.feed(id(7), 101, 1, out);
   ASSERT_EQ(out.size(), 1U);
   EXPECT_EQ(out[0], id(7));
   EXPECT_EQ(order.held_bytes(), 0U);
@@ -93,7 +111,7 @@ TEST(ShuffleOrderProperty, GivesEachOnceAndNeverHoldsMoreThanItsBytes) {
     std::vector<ClipId> out;
     const std::uint64_t count = random() % 300;
     for (std::uint64_t i = 0; i < count; ++i) {
-      order.feed(id(i), random() % 300, out);
+      order.feed(id(i), random() % 300, 1 + random() % 5, out);
       ASSERT_LE(order.held_bytes(), capacity);
     }
     order.drain(out);
@@ -115,13 +133,13 @@ TEST(ShuffleOrderProperty, SavedAndRestoredAnywhereItGoesOnTheSame) {
     std::vector<ClipId> got;
     ShuffleOrder resumed(options);
     for (std::uint64_t i = 0; i < count; ++i) {
-      const std::uint64_t bytes = random() % 100;
+      const std::uint64_t bytes = random() % 100, clips = 1 + random() % 4;
       if (i == cut) {
         ASSERT_TRUE(resumed.restore(whole.save()).has_value());
         got = expected;
       }
-      whole.feed(id(i), bytes, expected);
-      if (i >= cut) resumed.feed(id(i), bytes, got);
+      whole.feed(id(i), bytes, clips, expected);
+      if (i >= cut) resumed.feed(id(i), bytes, clips, got);
     }
     whole.drain(expected);
     resumed.drain(got);
@@ -138,7 +156,7 @@ TEST(ShuffleOrder, RefusesAStateThatDoesNotFit) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_NE(refused.error().message.find("shuffle_bytes 100"), std::string::npos);
   EXPECT_FALSE(other.restore("nonsense").has_value());
-  EXPECT_FALSE(order.restore("1 100 1 3 0 0 0 1 5 0 0 0 0 1000").has_value());
+  EXPECT_FALSE(order.restore("2 100 1 3 0 0 0 1 5 0 0 0 0 1000 1").has_value());
 }
 
 // Every item should end up anywhere the buffer lets it: a chi-square test over first positions.

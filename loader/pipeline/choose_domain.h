@@ -1,0 +1,23 @@
+#pragma once
+// What `shuffle_domain = auto` comes to, decided once, from options and data alone.
+
+#include <string>
+
+#include "shardreel/options.h"
+#include "shardreel/shard_url.h"
+
+namespace shardreel {
+
+struct DomainChoice {
+  ShuffleDomain domain = ShuffleDomain::kFrames;
+  std::string why;  ///< one line for the log
+};
+
+/// Choose by the windows and, where several are taken of a video, by the first 16 samples of the
+/// first shard of the unshuffled list (the same on every rank): packets, where they are at most a
+/// quarter of the clips' bytes and shuffling them decodes at most a quarter more. A first shard
+/// that cannot be read twice, or read at all, or holds no video gives frames. Blocks while it
+/// reads.
+DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards);
+
+}  // namespace shardreel

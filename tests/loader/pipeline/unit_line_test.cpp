@@ -1,0 +1,154 @@
+// A lane's line: memory in sequence, one head that may wait while it holds, results in order.
+
+#include "loader/pipeline/unit_line.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+namespace shardreel {
+namespace {
+
+using std::chrono::seconds;
+
+class UnitLineTest : public ::testing::Test {
+ protected:
+  /// A unit of `clips` clips of one frame each, none of which overlap: 10 bytes for the decoder and
+  /// 10 a clip.
+  std::shared_ptr<UnitJob> make_job(std::size_t clips) {
+    auto job = std::make_shared<UnitJob>();
+    for (std::size_t i = 0; i < clips; ++i)
+      job->unit.windows.push_back({i, {static_cast<std::int64_t>(i)}});
+    job->decoder_bytes = 10;
+    job->clip_bytes = 10;
+    job->sample = std::make_shared<SampleRecord>();
+    auto fields = std::make_shared<SampleFields>();
+    fields->shard = "a.tar";
+    fields->key = "k" + std::to_string(++jobs_);
+    job->sample->context.sample = fields;
+    return job;
+  }
+
+  std::shared_ptr<UnitJob> push(std::size_t clips) {
+    auto job = make_job(clips);
+    EXPECT_TRUE(line_.push(job, stop_.get_token()));
+    return job;
+  }
+
+  /// Decode as a thread would; the clips' memory goes with them and is freed at once.
+  void decode(UnitJob& job) {
+    for (std::size_t i = 0; i < job.unit.windows.size(); ++i) {
+      ASSERT_TRUE(line_.begin_clip(job));
+      line_.emit(job, i, {});
+    }
+    line_.finish(job);
+  }
+
+  LineItem next() { return *line_.next(stop_.get_token()); }
+
+  /// Take items until the unit at the front has ended; returns the clips seen.
+  std::size_t drain_unit() {
+    std::size_t clips = 0;
+    while (std::holds_alternative<ClipItem>(next())) ++clips;
+    return clips;
+  }
+
+  MemoryLedger ledger_;
+  MemoryShare decode_{ledger_, "decode", 60};
+  UnitLine line_{decode_, [] {}};
+  std::stop_source stop_;
+  int jobs_ = 0;
+};
+
+TEST_F(UnitLineTest, MemoryIsGrantedInSequenceAndAllAtOnce) {
+  const auto first = push(3), second = push(1), third = push(1);  // 40, 20, 20 bytes
+  EXPECT_EQ(line_.try_take(), first);
+  EXPECT_EQ(line_.try_take(), second);
+  EXPECT_EQ(decode_.in_use(), 60U);
+  EXPECT_EQ(line_.try_take(), nullptr);
+  decode(*second);
+  EXPECT_EQ(line_.try_take(), third);
+  // Its results wait for those before it.
+  decode(*third);
+  decode(*first);
+  EXPECT_EQ(drain_unit(), 3U);
+  EXPECT_EQ(decode_.in_use(), 0U);
+}
+
+// Else a later unit could take what the head waits for, and its clips cannot leave before the
+// head's.
+TEST_F(UnitLineTest, NothingIsGrantedBehindAHeadThatStillBeginsClips) {
+  const auto head = push(10), later = push(1);  // 110 bytes: more than the share
+  EXPECT_EQ(line_.try_take(), head);
+  EXPECT_TRUE(head->partly);
+  EXPECT_EQ(decode_.in_use(), 20U);  // the decoder and the one clip that is open at a time
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_EQ(line_.try_take(), nullptr) << i;  // though its 20 bytes are free
+    ASSERT_TRUE(line_.begin_clip(*head));
+  }
+  ASSERT_TRUE(line_.begin_clip(*head));
+  EXPECT_EQ(line_.try_take(), later);
+}
+
+TEST_F(UnitLineTest, ALongUnitIsGrantedInPartOnlyAsTheHead) {
+  const auto small = push(1), large = push(10);
+  EXPECT_EQ(line_.try_take(), small);
+  EXPECT_EQ(line_.try_take(), nullptr);
+  decode(*small);
+  EXPECT_EQ(line_.try_take(), nullptr);  // decoded, but not taken by the lane yet
+  EXPECT_EQ(drain_unit(), 1U);
+  EXPECT_EQ(line_.try_take(), large);
+}
+
+TEST_F(UnitLineTest, AHeadThatWaitsForItsNextClipIsWokenByFreedMemory) {
+  const auto head = push(10);
+  ASSERT_EQ(line_.try_take(), head);
+  std::vector<Reservation> held;
+  for (int i = 0; i < 5; ++i) held.push_back(std::move(*line_.begin_clip(*head)));
+  ASSERT_EQ(decode_.in_use(), 60U);
+  auto waiting =
+      std::async(std::launch::async, [&] { return line_.begin_clip(*head).has_value(); });
+  held.pop_back();
+  ASSERT_EQ(waiting.wait_for(seconds(20)), std::future_status::ready);
+  EXPECT_TRUE(waiting.get());
+}
+
+TEST_F(UnitLineTest, AUnitThatCanNeverFitIsLostInItsPlaceWithTheFigure) {
+  auto impossible = make_job(2);
+  impossible->decoder_bytes = 1000;
+  ASSERT_TRUE(line_.push(impossible, stop_.get_token()));
+  const auto good = push(1);
+  EXPECT_EQ(line_.try_take(), good);
+  for (int i = 0; i < 2; ++i) {
+    const auto item = next();
+    ASSERT_TRUE(std::holds_alternative<ClipItem>(item));
+    const Error& lost = *std::get<ClipItem>(item).result.lost;
+    EXPECT_EQ(lost.code, ErrorCode::kMemory);
+    EXPECT_NE(lost.message.find("1010 bytes"), std::string::npos) << lost.message;
+    EXPECT_EQ(lost.key, "k1");
+  }
+  EXPECT_TRUE(std::holds_alternative<UnitEnd>(next()));
+}
+
+TEST_F(UnitLineTest, ClearVoidsEverythingAndWakesWhoeverWaits) {
+  const auto head = push(10);
+  push(1);
+  ASSERT_EQ(line_.try_take(), head);
+  std::vector<Reservation> held;
+  for (int i = 0; i < 5; ++i) held.push_back(std::move(*line_.begin_clip(*head)));
+  auto waiting = std::async(std::launch::async, [&] { return line_.begin_clip(*head); });
+  EXPECT_EQ(line_.clear(true), 11U);
+  ASSERT_EQ(waiting.wait_for(seconds(20)), std::future_status::ready);
+  const auto stopped = waiting.get();
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::kStopped);
+  EXPECT_TRUE(std::holds_alternative<Cleared>(next()));
+  line_.finish(*head);
+  held.clear();
+  EXPECT_EQ(decode_.in_use(), 0U);
+  const auto fresh = push(1);
+  EXPECT_EQ(line_.try_take(), fresh);
+}
+
+}  // namespace
+}  // namespace shardreel
