@@ -167,19 +167,27 @@ std::shared_ptr<const RandomAccess> slice(std::shared_ptr<const RandomAccess> of
   return std::make_shared<Slice>(std::move(of), offset, size);
 }
 
-Result<SpoolFile> SpoolFile::create(std::string directory, std::uint64_t size) {
+Result<UniqueFd> open_unlinked(std::string directory) {
   if (directory.empty()) {
     const char* given = std::getenv("TMPDIR");
     directory = given != nullptr && *given != '\0' ? given : "/tmp";
   }
-  const std::string name = fmt::format("a spool file in '{}'", directory);
   UniqueFd fd(open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!fd) {  // not every file system has O_TMPFILE
     std::string pattern = directory + "/shardreel-spool-XXXXXX";
     fd.reset(mkostemp(pattern.data(), O_CLOEXEC));
-    if (!fd) return system_error("making " + name, errno);
+    if (!fd) return system_error(fmt::format("making a spool file in '{}'", directory), errno);
     unlink(pattern.c_str());
   }
+  return fd;
+}
+
+Result<SpoolFile> SpoolFile::create(std::string directory, std::uint64_t size) {
+  const std::string name =
+      fmt::format("a spool file in '{}'", directory.empty() ? "$TMPDIR" : directory);
+  auto opened = open_unlinked(std::move(directory));
+  if (!opened) return std::move(opened.error());
+  UniqueFd fd = std::move(*opened);
   if (size > static_cast<std::uint64_t>(std::numeric_limits<off_t>::max()) ||
       ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
     return system_error(fmt::format("making {} of {} bytes", name, size), errno);

@@ -24,6 +24,9 @@ Result<void> write_at(int fd, std::uint64_t offset, std::span<const std::byte> b
 /// threads may read at once.
 std::shared_ptr<const RandomAccess> file_range(UniqueFd fd, std::uint64_t size, std::string name);
 
+/// Open a file without a name for reading and writing in `directory` (empty = $TMPDIR, else /tmp).
+Result<UniqueFd> open_unlinked(std::string directory);
+
 /// A file without a name: gone when its last user is. Takes bytes at any offset up to `size`, then
 /// becomes a source. What was not written reads as zeros and takes no room.
 class SpoolFile {
