@@ -17,7 +17,6 @@ namespace shardreel {
 namespace {
 
 constexpr std::size_t kInputBytes = std::size_t{256} << 10;
-constexpr std::size_t kMagicBytes = 10;
 
 enum class Compression { kNone, kGzip, kOther };
 
@@ -281,6 +280,10 @@ Result<std::unique_ptr<ByteStream>> started(std::unique_ptr<Stream> stream) {
 }
 
 }  // namespace
+
+bool is_compressed(std::span<const std::byte> head) {
+  return compression_of(head) != Compression::kNone;
+}
 
 Result<std::unique_ptr<ByteStream>> decompressed(std::unique_ptr<ByteStream> stream,
                                                  Integrity integrity) {

@@ -1,12 +1,20 @@
 #pragma once
 // Compressed archives as plain streams.
 
+#include <cstddef>
 #include <memory>
+#include <span>
 
 #include "shardreel/byte_source.h"
 #include "shardreel/shard_reader.h"
 
 namespace shardreel {
+
+/// So many first bytes tell a compressed stream from a plain one.
+constexpr std::size_t kMagicBytes = 10;
+
+/// Whether a stream that begins with `head` is one that `decompressed` would decompress.
+[[nodiscard]] bool is_compressed(std::span<const std::byte> head);
 
 /// Look at a stream's first bytes and wrap it when they are those of gzip, bzip2, xz, lzma or zstd;
 /// the name plays no part. A plain stream comes back with its `random_access` intact. A stream

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "shardreel/shard_index.h"
+#include "shardreel/shard_url.h"
 
 namespace shardreel {
 namespace {
@@ -19,14 +20,16 @@ struct FreeHash {
 
 bool is_plain(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-         std::string_view("/._-+=,@ ").find(c) != std::string_view::npos || (c & 0x80) != 0;
+         std::string_view("/._-+=,@").find(c) != std::string_view::npos;
 }
 
 /// A URL as a path below the folder of indexes: what a file name should not hold as %XX.
 std::string url_as_path(std::string_view url) {
   std::string path;
   for (const char c : url) {
-    path += is_plain(c) ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+    // No part of the path may be "..": it would lead out of the folder.
+    const bool plain = is_plain(c) && !(c == '.' && path.ends_with('/'));
+    path += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
   }
   return path;
 }
@@ -64,18 +67,16 @@ Result<ShardIdentity> identify_shard(const RandomAccess& shard) {
 
 std::optional<std::string> shard_index_path(std::string_view shard, std::string_view index_dir) {
   constexpr std::string_view kSuffix = ".sridx";
-  if (shard.empty() || shard == "-" || shard.starts_with("pipe:")) return std::nullopt;
-  if (shard.starts_with("file:")) {
-    shard.remove_prefix(5);
-    if (shard.starts_with("//localhost/")) shard.remove_prefix(11);
-    if (shard.starts_with("///")) shard.remove_prefix(2);
-  } else if (shard.find("://") != std::string_view::npos) {
-    if (index_dir.empty()) return std::nullopt;  // nothing can be put beside it
+  const auto path = local_shard_path(shard);
+  if (!path) {
+    // Nothing can be put beside a URL, and a stream has no name to find it by.
+    const bool stream = shard.empty() || shard == "-" || shard.starts_with("pipe:");
+    if (stream || index_dir.empty()) return std::nullopt;
     return fmt::format("{}/{}{}", index_dir, url_as_path(shard), kSuffix);
   }
-  if (index_dir.empty()) return fmt::format("{}{}", shard, kSuffix);
+  if (index_dir.empty()) return *path + std::string(kSuffix);
   std::error_code failed;
-  const auto absolute = std::filesystem::absolute(std::filesystem::path(shard), failed);
+  const auto absolute = std::filesystem::absolute(std::filesystem::path(*path), failed);
   if (failed) return std::nullopt;
   return fmt::format("{}{}{}", index_dir, absolute.lexically_normal().string(), kSuffix);
 }

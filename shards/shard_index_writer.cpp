@@ -131,7 +131,8 @@ Result<void> ShardIndexWriter::add(const IndexedSample& sample, const VideoRecor
         video->duration_seconds < 0 || video->time_base.numerator < 0 ||
         video->time_base.denominator < 1 || video->frame_rate.numerator < 0 ||
         video->frame_rate.denominator < 1 || video->quarter_turns > 3) {
-      return bad_row(sample, "facts of its video make no sense");
+      return Error{ErrorCode::kUnsupported, "the facts of the video make no sense", {}, {}, {}}.at(
+          {}, sample.key);
     }
   }
   to.rows.number(sample.ordinal - to.next_ordinal);

@@ -137,6 +137,18 @@ struct ShardList::State {
   }
 };
 
+std::optional<std::string> local_shard_path(std::string_view url) {
+  if (url.empty() || url == "-" || url.starts_with("pipe:")) return std::nullopt;
+  if (url.starts_with("file:")) {
+    url.remove_prefix(5);
+    if (url.starts_with("//localhost/")) url.remove_prefix(11);
+    if (url.starts_with("///")) url.remove_prefix(2);
+  } else if (url.find("://") != std::string_view::npos) {
+    return std::nullopt;
+  }
+  return std::string(url);
+}
+
 Result<ShardList> ShardList::parse(const std::vector<std::string>& specs) {
   auto state = std::make_shared<State>();
   for (const std::string& spec : specs) {

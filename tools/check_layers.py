@@ -46,6 +46,7 @@ DOORS = [
     (r"boost/", r"loader/(read|pipeline)/|tools/main\.cpp"),
     (r"fmt/", r"\.cpp$"),
     (r"xxhash\.h$", r"tools/|loader/\w+/\w+\.cpp$|shards/shard_i\w+\.cpp$"),
+    (r"sqlite3\.h$", r"tools/commands/companion_\w+\.cpp$"),
     (r"CLI/", r"tools/"),
     (r"cuda|nv", r"loader/device/cuda/|loader/decode/nvdec"),
     (r"(gtest|gmock)/", r"$^"),

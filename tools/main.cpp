@@ -21,12 +21,14 @@ extern "C" {
 
 #include "shardreel/units.h"
 #include "tools/commands/feed.h"
+#include "tools/commands/index_command.h"
 #include "tools/commands/pack.h"
 #include "tools/commands/plan.h"
 
 namespace {
 
 using shardreel::tools::FeedCommand;
+using shardreel::tools::IndexCommand;
 using shardreel::tools::PackOptions;
 using shardreel::tools::PlanCommand;
 
@@ -87,6 +89,11 @@ int run(int argc, char** argv) {
   pack_app->add_flag("--overwrite", pack.overwrite, "Replace shards that exist");
   pack_app->add_flag("--json", pack.json, "Print one JSON object on standard output");
 
+  IndexCommand index;
+  CLI::App* index_app =
+      app.add_subcommand("index", "Write down where samples lie and what their videos are");
+  add_index_flags(*index_app, index);
+
   FeedCommand feed;
   CLI::App* feed_app = app.add_subcommand("feed", "Run the loader as a training job would");
   feed_app->footer(
@@ -112,6 +119,7 @@ int run(int argc, char** argv) {
   }
   if (version) return print_versions(version_json);
   if (pack_app->parsed()) return run_pack(pack);
+  if (index_app->parsed()) return run_index(index);
   if (feed_app->parsed()) return run_feed(feed);
   if (plan_app->parsed()) return run_plan(plan);
   fmt::print(stderr, "{}", app.help());

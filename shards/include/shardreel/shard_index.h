@@ -110,7 +110,8 @@ class ShardIndexWriter {
   ShardIndexWriter(ShardIndexWriter&&) noexcept;
   ~ShardIndexWriter();
 
-  /// Append a sample; ordinals ascend. Without `video` it should have a `failure`.
+  /// Append a sample; ordinals ascend. Without `video` it should have a `failure`. Facts that an
+  /// index cannot hold (a negative duration) are kUnsupported, and nothing is appended then.
   Result<void> add(const IndexedSample& sample, const VideoRecord* video = nullptr,
                    std::span<const PacketRecord> packets = {});
   /// The file's bytes. Nothing can be added afterwards.

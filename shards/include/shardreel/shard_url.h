@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,10 @@
 #include <shardreel/error.h>
 
 namespace shardreel {
+
+/// Return the path of a shard that is a file: a plain path or a `file:` URL. Nothing for `-`,
+/// `pipe:` and other schemes.
+std::optional<std::string> local_shard_path(std::string_view url);
 
 /// An ordered list of shard URLs, kept as the patterns it was given as: `a-{000..999}.tar` takes
 /// the same memory as one name. Immutable; safe to use from many threads.
