@@ -1,9 +1,14 @@
 #include "tools/pack/audio_reader.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "loader/media/av_error.h"
 #include "loader/media/av_io.h"
+
+extern "C" {
+#include <libavutil/mathematics.h>
+}
 
 namespace shardreel::tools {
 namespace {
@@ -72,6 +77,39 @@ Result<std::unique_ptr<AudioReader>> AudioReader::open(std::shared_ptr<const Ran
   if (!found) return std::move(found.error());
   if (!*found) audio.reset();
   return std::unique_ptr<AudioReader>(std::move(audio));
+}
+
+Result<void> AudioFeed::write_until(double seconds, std::int64_t shift, AVRational shift_base,
+                                    MediaWriter& writer, int number, bool negative_times) {
+  if (packet_ == nullptr) packet_.reset(av_packet_alloc());
+  if (packet_ == nullptr) return av_failure(ErrorCode::kMemory, "copy audio", AVERROR(ENOMEM));
+  const AVRational base = stream().time_base;
+  const std::int64_t by = av_rescale_q(shift, shift_base, base);
+  while (!ended_) {
+    if (!waiting_) {
+      auto got = reader_->next(*packet_);
+      if (!got) return std::move(got.error());
+      ended_ = !*got;
+      if (ended_) return {};
+      waiting_ = true;
+    }
+    AVPacket& packet = *packet_;
+    if (packet.dts == AV_NOPTS_VALUE) packet.dts = packet.pts;
+    if (packet.pts == AV_NOPTS_VALUE) packet.pts = packet.dts;
+    if (packet.dts != AV_NOPTS_VALUE) {
+      if (static_cast<double>(packet.dts) * av_q2d(base) >= seconds) return {};
+      packet.pts += by;
+      packet.dts += by;
+      if (!negative_times) {
+        packet.pts = std::max<std::int64_t>(packet.pts, 0);
+        packet.dts = std::max<std::int64_t>(packet.dts, 0);
+      }
+    }
+    waiting_ = false;
+    const PacketScope scope(packet);
+    if (auto written = writer.write(packet, number); !written) return written;
+  }
+  return {};
 }
 
 }  // namespace shardreel::tools

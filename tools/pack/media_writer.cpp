@@ -172,7 +172,10 @@ Result<int> MediaWriter::add_stream(const AVCodecParameters& codec, AVRational t
       stream == nullptr ? AVERROR(ENOMEM) : avcodec_parameters_copy(stream->codecpar, &codec);
   if (status < 0) return av_failure(ErrorCode::kMemory, "add a stream", status);
   stream->time_base = time_base;
-  stream->sample_aspect_ratio = codec.sample_aspect_ratio;
+  // Containers and codecs may both know it; muxers want them to agree.
+  if (like != nullptr && like->sample_aspect_ratio.num > 0)
+    stream->codecpar->sample_aspect_ratio = like->sample_aspect_ratio;
+  stream->sample_aspect_ratio = stream->codecpar->sample_aspect_ratio;
   constexpr std::array kKept = {AV_PKT_DATA_DISPLAYMATRIX, AV_PKT_DATA_MASTERING_DISPLAY_METADATA,
                                 AV_PKT_DATA_CONTENT_LIGHT_LEVEL};
   for (const AVPacketSideDataType type : kKept) {

@@ -40,7 +40,8 @@ Tag first_known(Tag of_frame, Tag of_stream, Tag unknown) {
 }  // namespace
 
 Result<PictureShape> decide_shape(const TranscodeSpec& spec, const AVFrame& first,
-                                  const AVCodecParameters& codec) {
+                                  const AVStream& stream) {
+  const AVCodecParameters& codec = *stream.codecpar;
   const AVPixFmtDescriptor* format = descriptor(first);
   if (format == nullptr || first.width < 2 || first.height < 2)
     return Error{ErrorCode::kUnsupported,
@@ -65,7 +66,7 @@ Result<PictureShape> decide_shape(const TranscodeSpec& spec, const AVFrame& firs
                                                                       : 8;
   shape.format = depth == 10 ? AV_PIX_FMT_YUV420P10 : AV_PIX_FMT_YUV420P;
   shape.sample_aspect =
-      first.sample_aspect_ratio.num > 0 ? first.sample_aspect_ratio : codec.sample_aspect_ratio;
+      stream.sample_aspect_ratio.num > 0 ? stream.sample_aspect_ratio : first.sample_aspect_ratio;
   shape.primaries =
       first_known(first.color_primaries, codec.color_primaries, AVCOL_PRI_UNSPECIFIED);
   shape.transfer = first_known(first.color_trc, codec.color_trc, AVCOL_TRC_UNSPECIFIED);

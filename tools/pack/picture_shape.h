@@ -24,7 +24,7 @@ struct PictureShape {
 /// Decide size, depth and tags by the rules in docs/transcoding.md. kUnsupported for a picture that
 /// has no even size (one pixel wide or high).
 Result<PictureShape> decide_shape(const TranscodeSpec& spec, const AVFrame& first,
-                                  const AVCodecParameters& codec);
+                                  const AVStream& stream);
 
 /// Whether frames need no work at all.
 bool matches(const PictureShape& shape, const AVFrame& frame);

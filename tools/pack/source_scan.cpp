@@ -46,9 +46,9 @@ double average_rate(const AVStream& stream, const PacketIndex& index) {
 
 }  // namespace
 
-Result<SourceScan> scan_source(std::shared_ptr<const RandomAccess> source,
-                               const std::string& field) {
-  auto demuxer = Demuxer::open(std::move(source), field);
+Result<SourceScan> scan_source(std::shared_ptr<const RandomAccess> source, const std::string& field,
+                               Demuxer::Probing probing) {
+  auto demuxer = Demuxer::open(std::move(source), field, probing);
   if (!demuxer) return std::move(demuxer.error());
   const AVStream& stream = demuxer->stream();
   const AvMessage message;

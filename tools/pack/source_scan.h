@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "loader/demux/demuxer.h"
 #include "loader/demux/packet_index.h"
 #include "loader/media/av_handles.h"
 #include "shardreel/byte_source.h"
@@ -20,7 +21,7 @@ struct SourceScan {
 
 /// Read all packets of the video stream. Errors: those of opening a video; kTruncated for one whose
 /// packets or container end before they should; kDecodeError for one that shows nothing.
-Result<SourceScan> scan_source(std::shared_ptr<const RandomAccess> source,
-                               const std::string& field);
+Result<SourceScan> scan_source(std::shared_ptr<const RandomAccess> source, const std::string& field,
+                               Demuxer::Probing probing = Demuxer::Probing::kWhereNeeded);
 
 }  // namespace shardreel::tools

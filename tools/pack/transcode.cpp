@@ -52,9 +52,8 @@ class Transcoder {
   AVFramePtr held_{av_frame_alloc()};  ///< waits until the time of the frame behind it is known
   bool holding_ = false;
   std::int64_t last_ticks_ = 0;
-  AVPacketPtr packet_{av_packet_alloc()}, audio_packet_{av_packet_alloc()};
-  std::unique_ptr<AudioReader> audio_;
-  bool audio_waiting_ = false;
+  AVPacketPtr packet_{av_packet_alloc()};
+  std::unique_ptr<AudioFeed> audio_;
   int video_stream_ = 0, audio_stream_ = 0;
 };
 
@@ -72,13 +71,12 @@ Result<TranscodedVideo> Transcoder::run(const std::shared_ptr<const RandomAccess
   if (spec_.copy_audio) {
     auto audio = AudioReader::open(source, frames->container());
     if (!audio) return std::move(audio.error());
-    audio_ = std::move(*audio);
+    if (*audio != nullptr) audio_ = std::make_unique<AudioFeed>(std::move(*audio));
   }
   const AVFramePtr frame(av_frame_alloc());
   for (AVFrame* one : {frame.get(), shaped_.get(), rated_.get(), held_.get()})
     if (one == nullptr) return av_failure(ErrorCode::kMemory, "transcode", AVERROR(ENOMEM));
-  if (packet_ == nullptr || audio_packet_ == nullptr)
-    return av_failure(ErrorCode::kMemory, "transcode", AVERROR(ENOMEM));
+  if (packet_ == nullptr) return av_failure(ErrorCode::kMemory, "transcode", AVERROR(ENOMEM));
   TranscodedVideo video;
   for (;;) {
     if (stop_.stop_requested())
@@ -127,7 +125,7 @@ Result<TranscodedVideo> Transcoder::run(const std::shared_ptr<const RandomAccess
 /// Everything that hangs on what the first frame is like.
 Result<void> Transcoder::begin(const AVFrame& first) {
   const AVStream& stream = input_->stream();
-  auto shape = decide_shape(spec_, first, *stream.codecpar);
+  auto shape = decide_shape(spec_, first, stream);
   if (!shape) return std::move(shape.error());
   shape_ = *shape;
   time_base_ = stream.time_base;
@@ -263,28 +261,10 @@ Result<void> Transcoder::encode(AVFrame* frame) {
 
 /// Audio goes before the video that is decoded later, as players read both.
 Result<void> Transcoder::write_audio_until(double seconds) {
-  while (audio_ != nullptr) {
-    if (!audio_waiting_) {
-      auto got = audio_->next(*audio_packet_);
-      if (!got) return std::move(got.error());
-      if (!*got) {
-        audio_.reset();
-        return {};
-      }
-      audio_waiting_ = true;
-    }
-    const AVRational base = audio_->stream().time_base;
-    const std::int64_t shift = av_rescale_q(times_.shift(), time_base_, base);
-    const std::int64_t time =
-        audio_packet_->dts == AV_NOPTS_VALUE ? audio_packet_->pts : audio_packet_->dts;
-    if (static_cast<double>(time + shift) * av_q2d(base) > seconds) return {};
-    if (audio_packet_->pts != AV_NOPTS_VALUE) audio_packet_->pts += shift;
-    if (audio_packet_->dts != AV_NOPTS_VALUE) audio_packet_->dts += shift;
-    audio_waiting_ = false;
-    const PacketScope scope(*audio_packet_);
-    if (auto written = writer_->write(*audio_packet_, audio_stream_); !written) return written;
-  }
-  return {};
+  if (audio_ == nullptr) return {};
+  const double source_seconds = seconds - static_cast<double>(times_.shift()) * av_q2d(time_base_);
+  return audio_->write_until(source_seconds, times_.shift(), time_base_, *writer_, audio_stream_,
+                             true);
 }
 
 }  // namespace
