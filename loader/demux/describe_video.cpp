@@ -51,8 +51,8 @@ class PacketLocator {
   std::optional<std::uint64_t> find(const AVPacket& packet) {
     // SimpleBlock, BlockGroup with lacing and padding of its sizes: some tens of bytes.
     constexpr std::size_t kMaxHeader = 64;
-    if (packet.size <= 0) return 0;
-    if (packet.pos < 0) return std::nullopt;
+    // An empty packet would end a decoder's stream; a demuxer's may not.
+    if (packet.size <= 0 || packet.pos < 0) return std::nullopt;
     const auto size = static_cast<std::size_t>(packet.size);
     const auto pos = static_cast<std::uint64_t>(packet.pos);
     if (pos >= source_.size() || source_.size() - pos < size) return std::nullopt;

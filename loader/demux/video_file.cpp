@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "loader/demux/demuxer.h"
+#include "loader/demux/direct_packets.h"
 #include "loader/demux/packet_index.h"
+#include "loader/demux/packet_record.h"
 #include "loader/demux/packet_scan.h"
 #include "loader/demux/stream_record.h"
 #include "loader/demux/unit_packets.h"
@@ -15,6 +17,36 @@
 #include "loader/media/av_error.h"
 
 namespace shardreel {
+namespace {
+
+Error bad_index(std::string_view what) {
+  return {.code = ErrorCode::kCorruptArchive,
+          .message = fmt::format("a video's records in an index: {}", what)};
+}
+
+/// The packets of an index and their places, as far as they can be right.
+Result<std::vector<PacketEntry>> take_records(std::span<const PacketRecord> records,
+                                              std::uint64_t source_bytes,
+                                              std::vector<std::uint64_t>& offsets) {
+  constexpr std::uint32_t kMaxBytes = INT32_MAX - AV_INPUT_BUFFER_PADDING_SIZE;
+  std::vector<PacketEntry> entries;
+  entries.reserve(records.size());
+  offsets.reserve(records.size());
+  for (const PacketRecord& record : records) {
+    const auto entry = packet_entry(record);
+    if (!entry) return bad_index(fmt::format("flags {:#x}, which no packet has", record.flags));
+    if (record.size == 0 || record.size > kMaxBytes || record.offset > source_bytes ||
+        record.size > source_bytes - record.offset)
+      return bad_index(fmt::format("a packet of {} bytes at offset {} of a video of {} bytes",
+                                   record.size, record.offset, source_bytes));
+    entries.push_back(*entry);
+    offsets.push_back(record.offset);
+  }
+  return entries;
+}
+
+}  // namespace
+
 struct VideoFile::State {
   std::shared_ptr<const RandomAccess> source;
   VideoFileOptions options;
@@ -24,14 +56,18 @@ struct VideoFile::State {
   std::vector<Window> windows;
   std::vector<UnitSpan> units;
   std::size_t next = 0;
-  std::unique_ptr<PacketCursor> cursor;
-  std::map<std::uint32_t, AVPacketPtr> kept;  ///< read already, needed by the next unit too
+  std::unique_ptr<PacketCursor> cursor;         ///< unless `direct`
+  std::shared_ptr<const DirectPackets> direct;  // shared with streaming units
+  std::map<std::uint32_t, AVPacketPtr> kept;    ///< read already, needed by the next unit too
 
   [[nodiscard]] ClipSpan clip_span(const Window& window) const;
   [[nodiscard]] PacketChoice choose_packets(const UnitSpan& span) const;
   [[nodiscard]] UnitOutline outline(std::size_t unit) const;
   Result<Unit> describe_unit(const UnitSpan& span);
   Result<std::vector<AVPacketPtr>> read_packets(const PacketChoice& choice);
+  Result<std::map<std::uint32_t, AVPacketPtr>> read_directly(const PacketChoice& choice);
+  Result<void> settle(std::vector<PacketEntry> packets, const StreamRecord& stream,
+                      std::string container);
 };
 
 VideoFile::VideoFile(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -53,17 +89,55 @@ Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
   auto stream = read_stream(*demuxer, scan->last_duration);
   if (!stream) return std::move(stream.error());
   auto state = std::make_unique<State>();
-  state->index = std::make_shared<const PacketIndex>(std::move(scan->packets),
-                                                     withholds_until_start(*stream->codec));
-  if (auto shown = check_shows_frames(*state->index); !shown) return std::move(shown.error());
-  auto parameters = make_parameters(*stream, *state->index);
-  if (!parameters) return std::move(parameters.error());
-  state->parameters = std::move(*parameters);
-  state->facts = make_facts(*stream, *state->index, demuxer->format().iformat->name);
+  if (auto settled =
+          state->settle(std::move(scan->packets), *stream, demuxer->format().iformat->name);
+      !settled)
+    return std::move(settled.error());
   state->source = std::move(source);
   state->options = options;
   state->cursor = std::make_unique<PacketCursor>(state->source, options.field, state->index);
   return VideoFile(std::move(state));
+}
+
+Result<VideoFile> VideoFile::open_indexed(std::shared_ptr<const RandomAccess> source,
+                                          const VideoRecord& record,
+                                          std::span<const PacketRecord> packets,
+                                          const VideoFileOptions& options) {
+  if (!record.direct) return open(std::move(source), options);
+  silence_av_log();
+  auto stream = parse_stream_record(record.codec_parameters);
+  if (!stream) return std::move(stream.error());
+  if (packets.empty() || packets.size() != record.packet_count)
+    return bad_index(
+        fmt::format("{} packets, expected {}, 1 or more", packets.size(), record.packet_count));
+  std::vector<std::uint64_t> offsets;
+  auto entries = take_records(packets, source->size(), offsets);
+  if (!entries) return std::move(entries.error());
+  auto state = std::make_unique<State>();
+  if (auto settled = state->settle(std::move(*entries), *stream, record.container); !settled)
+    return std::move(settled.error());
+  if (state->facts.frame_count != record.frame_count || state->facts.codec != record.codec)
+    return bad_index(fmt::format("packets make {} frames of {}, expected {} of {}",
+                                 state->facts.frame_count, state->facts.codec, record.frame_count,
+                                 record.codec));
+  state->direct = std::make_shared<const DirectPackets>(source, state->index, std::move(offsets));
+  state->facts.indexed = true;
+  state->facts.table_bytes += state->direct->memory_bytes();
+  state->source = std::move(source);
+  state->options = options;
+  return VideoFile(std::move(state));
+}
+
+Result<void> VideoFile::State::settle(std::vector<PacketEntry> packets, const StreamRecord& stream,
+                                      std::string container) {
+  index =
+      std::make_shared<const PacketIndex>(std::move(packets), withholds_until_start(*stream.codec));
+  if (auto shown = check_shows_frames(*index); !shown) return shown;
+  auto made = make_parameters(stream, *index);
+  if (!made) return std::move(made.error());
+  parameters = std::move(*made);
+  facts = make_facts(stream, *index, std::move(container));
+  return {};
 }
 
 ClipSpan VideoFile::State::clip_span(const Window& window) const {
@@ -171,6 +245,21 @@ Result<Unit> VideoFile::State::describe_unit(const UnitSpan& span) {
   return unit;
 }
 
+/// Those of the choice that are not `kept`.
+Result<std::map<std::uint32_t, AVPacketPtr>> VideoFile::State::read_directly(
+    const PacketChoice& choice) {
+  std::vector<std::uint32_t> numbers;
+  for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
+    if (choice.keep[i - choice.begin] && !kept.contains(i)) numbers.push_back(i);
+  }
+  auto packets = direct->read(numbers);
+  if (!packets) return std::move(packets.error());
+  std::map<std::uint32_t, AVPacketPtr> read;
+  for (std::size_t i = 0; i < numbers.size(); ++i)
+    read.emplace_hint(read.end(), numbers[i], std::move((*packets)[i]));
+  return read;
+}
+
 Result<std::vector<AVPacketPtr>> VideoFile::State::read_packets(const PacketChoice& choice) {
   PacketChoice following;
   if (next + 1 < units.size()) following = choose_packets(units[next + 1]);
@@ -188,6 +277,11 @@ Result<std::vector<AVPacketPtr>> VideoFile::State::read_packets(const PacketChoi
     if (here) packets.push_back(std::move(packet));
     return {};
   };
+  if (direct != nullptr) {
+    auto read = read_directly(choice);
+    if (!read) return std::move(read.error());
+    kept.merge(*read);
+  }
   for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
     if (!choice.keep[i - choice.begin]) continue;
     if (const auto held = kept.find(i); held != kept.end()) {
@@ -228,8 +322,9 @@ Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
   if (!unit) return std::move(unit.error());
   unit->streaming = streaming;
   if (streaming) {
-    unit->packets =
-        packets_from_source(state.source, state.options.field, state.index, std::move(choice));
+    unit->packets = state.direct != nullptr ? packets_by_place(state.direct, std::move(choice))
+                                            : packets_from_source(state.source, state.options.field,
+                                                                  state.index, std::move(choice));
   } else {
     auto packets = state.read_packets(choice);
     if (!packets) return std::move(packets.error());

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "loader/window/window_plan.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/error.h"
+#include "shardreel/video_record.h"
 
 namespace shardreel {
 
@@ -30,6 +32,7 @@ struct VideoFacts {
   std::uint64_t keyframes = 0;    ///< usable ones
   bool by_count = false;          ///< see Unit::by_count
   bool probed = false;            ///< avformat_find_stream_info had to run
+  bool indexed = false;           ///< opened from an index: the container was not looked at
   std::uint64_t table_bytes = 0;  ///< memory the packet table takes
 };
 
@@ -62,6 +65,13 @@ class VideoFile {
   /// kDecodeError.
   static Result<VideoFile> open(std::shared_ptr<const RandomAccess> source,
                                 const VideoFileOptions& options);
+  /// Open with what an index has of this video. Where it is `direct` nothing of `source` is read
+  /// here, and later only the packets of units; else this is `open`. Same facts, units and frames
+  /// as without it. kCorruptArchive where the records contradict themselves or the source's size.
+  static Result<VideoFile> open_indexed(std::shared_ptr<const RandomAccess> source,
+                                        const VideoRecord& record,
+                                        std::span<const PacketRecord> packets,
+                                        const VideoFileOptions& options);
   VideoFile(VideoFile&&) noexcept;
   VideoFile& operator=(VideoFile&&) noexcept;
   ~VideoFile();

@@ -14,6 +14,7 @@
 #include "loader/demux/demuxer.h"
 #include "loader/demux/packet_record.h"
 #include "tests/loader/decode/oracle.h"
+#include "tests/loader/demux/index_clips.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_media.h"
 
@@ -21,14 +22,6 @@ namespace shardreel::testing {
 namespace {
 
 using Json = nlohmann::json;
-
-std::string extension_of(const std::string& path) {
-  return std::filesystem::path(path).extension().string().substr(1);
-}
-
-Result<VideoDescription> describe_file(const std::string& path) {
-  return describe_video(file_in_memory(path), extension_of(path));
-}
 
 Json ffprobe(const std::string& path, const std::string& what) {
   return Json::parse(run_command(fmt::format(
@@ -39,56 +32,6 @@ Json ffprobe(const std::string& path, const std::string& what) {
 long number(const Json& of, const char* name) {
   if (!of.contains(name)) return -1;
   return of[name].is_string() ? std::stol(of[name].get<std::string>()) : of[name].get<long>();
-}
-
-constexpr const char* kX264 = "-c:v libx264 -preset ultrafast ";
-
-std::string source_clip(const std::string& filters, const std::string& arguments,
-                        const char* extension) {
-  return make_clip(
-      fmt::format("-f lavfi -i testsrc2=size=176x144:rate=30 {} -frames:v 50 -pix_fmt yuv420p {}",
-                  filters.empty() ? "" : "-vf " + filters, arguments),
-      extension);
-}
-
-struct Clip {
-  std::string name, path;
-  bool direct;    ///< whether packets lie in the file as they are
-  bool constant;  ///< rate
-};
-
-std::vector<Clip> own_clips() {
-  const std::string x264 = kX264;
-  std::vector<Clip> clips;
-  const auto add = [&](const char* name, const std::string& filters, const std::string& arguments,
-                       const char* extension, bool direct, bool constant = true) {
-    clips.push_back({name, source_clip(filters, arguments, extension), direct, constant});
-  };
-  add("mp4", "", x264 + "-g 12 -bf 2", "mp4", true);
-  add("mp4_no_edit_list", "", x264 + "-g 12 -bf 0 -use_editlist 0", "mp4", true);
-  add("open_gop", "", "-c:v libx264 -x264-params open-gop=1:keyint=12:bframes=2", "mp4", true);
-  add("fragmented", "", x264 + "-g 12 -movflags frag_keyframe+empty_moov", "mp4", true);
-  add("mkv", "", x264 + "-g 12 -bf 2", "mkv", true);
-  clips.push_back({"audio",
-                   make_clip("-f lavfi -i testsrc2=size=176x144:rate=30:duration=2 -f lavfi -i "
-                             "sine=duration=2 -frames:v 50 " +
-                                 x264 + "-pix_fmt yuv420p -g 12 -bf 2 -c:a aac",
-                             "mp4"),
-                   true, true});
-  add("tagged", "setsar=4/3",
-      x264 + "-colorspace bt709 -color_primaries bt709 -color_trc bt709 -color_range tv", "mp4",
-      true);
-  add("ten_bit", "", "-c:v libx265 -preset ultrafast -pix_fmt yuv420p10le -x265-params log-level=0",
-      "mp4", true);
-  add("vp9", "", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 12", "webm", true);
-  add("vp8", "", "-c:v libvpx -deadline realtime -cpu-used 8 -g 12", "webm", true);
-  add("av1", "", "-c:v libsvtav1 -preset 12 -g 12", "mkv", true);
-  add("mjpeg_mov", "", "-c:v mjpeg", "mov", true);
-  add("mpeg4_avi", "", "-c:v mpeg4 -g 12", "avi", true);
-  add("variable", "select='not(mod(n\\,3)*mod(n\\,4))',setpts=PTS*1.1", x264 + "-vsync vfr", "mp4",
-      true, false);
-  add("ts", "", x264 + "-g 12 -bf 2", "ts", false);
-  return clips;
 }
 
 /// Whether each packet that a demuxer gives lies where its record says. Opens the file by itself.
@@ -164,7 +107,7 @@ void expect_facts(const VideoDescription& described, const std::string& path) {
 }
 
 TEST(DescribeVideo, OwnClipsAsFfprobeSays) {
-  for (const Clip& clip : own_clips()) {
+  for (const IndexClip& clip : index_clips()) {
     SCOPED_TRACE(clip.name);
     auto described = describe_file(clip.path);
     ASSERT_TRUE(described) << described.error().describe();
@@ -201,7 +144,7 @@ TEST(DescribeVideo, OwnClipsAsFfprobeSays) {
 }
 
 TEST(DescribeVideo, RotationAsFfprobeSays) {
-  const std::string plain = source_clip("", std::string(kX264) + "-g 12", "mp4");
+  const std::string plain = index_clips().front().path;
   for (const unsigned turns : {1u, 2u, 3u}) {
     const std::string path =
         make_clip(fmt::format("-i '{}' -c copy -metadata:s:v rotate={}", plain, 90 * turns), "mp4");
