@@ -22,6 +22,7 @@ extern "C" {
 #include "shardreel/units.h"
 #include "tools/commands/feed.h"
 #include "tools/commands/index_command.h"
+#include "tools/commands/inspect.h"
 #include "tools/commands/pack.h"
 #include "tools/commands/plan.h"
 
@@ -29,6 +30,7 @@ namespace {
 
 using shardreel::tools::FeedCommand;
 using shardreel::tools::IndexCommand;
+using shardreel::tools::InspectCommand;
 using shardreel::tools::PackOptions;
 using shardreel::tools::PlanCommand;
 
@@ -111,6 +113,10 @@ int run(int argc, char** argv) {
   add_option_flags(*plan_app, plan.flags);
   plan_app->add_flag("--json", plan.json, "Print one JSON object on standard output");
 
+  InspectCommand inspect;
+  CLI::App* inspect_app = app.add_subcommand("inspect", "Show what is in shards");
+  add_inspect_flags(*inspect_app, inspect);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -122,6 +128,7 @@ int run(int argc, char** argv) {
   if (index_app->parsed()) return run_index(index);
   if (feed_app->parsed()) return run_feed(feed);
   if (plan_app->parsed()) return run_plan(plan);
+  if (inspect_app->parsed()) return run_inspect(inspect);
   fmt::print(stderr, "{}", app.help());
   return shardreel::tools::kExitUsage;
 }

@@ -1,0 +1,72 @@
+#include "tools/commands/text_json.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+namespace shardreel::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string dumped(std::string_view text, Json::error_handler_t handler) {
+  return Json(std::string(text)).dump(-1, ' ', false, handler);
+}
+
+/// Where each character of UTF-8 text begins, and its end.
+std::vector<std::size_t> character_starts(const std::string& text) {
+  std::vector<std::size_t> starts;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if ((static_cast<unsigned char>(text[i]) & 0xC0) != 0x80) starts.push_back(i);
+  }
+  starts.push_back(text.size());
+  return starts;
+}
+
+}  // namespace
+
+bool is_utf8(std::string_view text) {
+  // The library alone knows what it calls UTF-8: replacing and leaving out differ only where it is
+  // not.
+  return dumped(text, Json::error_handler_t::replace) ==
+         dumped(text, Json::error_handler_t::ignore);
+}
+
+std::string printable_utf8(std::string_view text) {
+  return Json::parse(dumped(text, Json::error_handler_t::replace)).get<std::string>();
+}
+
+void add_text(Json& object, const std::string& name, std::string_view text) {
+  object[name] = printable_utf8(text);
+  if (is_utf8(text)) return;
+  std::string hex;
+  for (const char c : text) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  object[name + "_hex"] = hex;
+}
+
+std::string for_terminal(std::string_view text) {
+  std::string shown;
+  for (const char c : printable_utf8(text)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7F)
+      shown += fmt::format("\\x{:02x}", byte);
+    else
+      shown += c;
+  }
+  return shown;
+}
+
+std::string shortened(const std::string& text, std::size_t width) {
+  const auto starts = character_starts(text);
+  const std::size_t count = starts.size() - 1;
+  if (count <= width || width < 5) return text;
+  const std::size_t head = (width - 3) / 2, tail = width - 3 - head;
+  return text.substr(0, starts[head]) + "..." + text.substr(starts[count - tail]);
+}
+
+std::string padded(const std::string& text, std::size_t width) {
+  const std::size_t count = character_starts(text).size() - 1;
+  return count < width ? text + std::string(width - count, ' ') : text;
+}
+
+}  // namespace shardreel::tools

@@ -1,0 +1,29 @@
+#pragma once
+// Text of any bytes in JSON, which holds UTF-8 only.
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace shardreel::tools {
+
+/// Whether `text` is UTF-8 as JSON wants it.
+[[nodiscard]] bool is_utf8(std::string_view text);
+
+/// `text` with U+FFFD for each byte that is not UTF-8.
+[[nodiscard]] std::string printable_utf8(std::string_view text);
+
+/// Set `object[name]`. Where `text` is not UTF-8 it has U+FFFD for each bad byte, and its exact
+/// bytes are beside it in hexadecimal, as `name` + "_hex".
+void add_text(nlohmann::ordered_json& object, const std::string& name, std::string_view text);
+
+/// For terminals: as `printable_utf8`, with control characters shown as `\xNN`.
+[[nodiscard]] std::string for_terminal(std::string_view text);
+
+/// Shorten UTF-8 text to at most `width` characters (not bytes), with "..." in the middle.
+[[nodiscard]] std::string shortened(const std::string& text, std::size_t width);
+
+/// Pad with spaces to `width` characters.
+[[nodiscard]] std::string padded(const std::string& text, std::size_t width);
+
+}  // namespace shardreel::tools

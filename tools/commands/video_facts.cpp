@@ -1,0 +1,102 @@
+#include "tools/commands/video_facts.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "loader/demux/describe_video.h"
+#include "shardreel/byte_source.h"
+#include "shardreel/options.h"
+#include "tools/commands/text_json.h"
+
+namespace shardreel::tools {
+
+const std::vector<std::string>& default_video_fields() {
+  static const std::vector<std::string> kFields = InputOptions().video_fields;
+  return kFields;
+}
+
+const Field* video_of(const Sample& sample, const std::vector<std::string>& video_fields) {
+  for (const std::string& name : video_fields) {
+    if (const Field* field = sample.find(name)) return field;
+  }
+  return nullptr;
+}
+
+SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir) {
+  SidecarIndex sidecar;
+  sidecar.path = shard_index_path(shard_url, index_dir);
+  if (!sidecar.path) return sidecar;
+  auto index = ShardIndex::load(*sidecar.path);
+  if (!index) {
+    if (index.error().code != ErrorCode::kNotFound) sidecar.problem = std::move(index.error());
+    return sidecar;
+  }
+  std::string path = shard_url;
+  if (path.starts_with("file:")) {
+    path.erase(0, 5);
+    if (path.starts_with("//localhost/")) path.erase(0, 11);
+    if (path.starts_with("///")) path.erase(0, 2);
+  }
+  const auto file = open_file(path);
+  const auto shard = file ? (*file)->random_access() : nullptr;
+  if (shard == nullptr) return sidecar;  // reading the shard will say why
+  if (auto fresh = index->check_fresh(*shard, shard_url); !fresh) {
+    sidecar.problem = std::move(fresh.error());
+  } else {
+    sidecar.index = std::move(*index);
+  }
+  return sidecar;
+}
+
+Result<VideoFactsOf> facts_of(const Sample& sample, const Field& field,
+                              const SidecarIndex* sidecar) {
+  if (sidecar != nullptr && sidecar->index) {
+    if (const auto at = sidecar->index->find_ordinal(sample.ordinal)) {
+      auto known = sidecar->index->read_video(*at);
+      if (known && known->record.field == field.name)
+        return VideoFactsOf{std::move(known->record), true};
+    }
+  }
+  auto described = describe_video(field.content, field.name);
+  if (!described) {
+    return std::move(described.error().at(sample.shard, sample.key, field.offset));
+  }
+  return VideoFactsOf{std::move(described->record), false};
+}
+
+nlohmann::ordered_json to_json(const VideoFactsOf& facts) {
+  const VideoRecord& record = facts.record;
+  const auto& rate = record.frame_rate;
+  const auto open = std::count_if(record.keyframes.begin(), record.keyframes.end(),
+                                  [](const KeyframeRecord& keyframe) { return keyframe.open; });
+  nlohmann::ordered_json json;
+  add_text(json, "field", record.field);
+  json["codec"] = record.codec;
+  json["container"] = record.container;
+  json["width"] = record.coded_width;
+  json["height"] = record.coded_height;
+  json["display_width"] = record.display_width;
+  json["display_height"] = record.display_height;
+  json["rotation"] = 90 * record.quarter_turns;
+  json["mirror"] = record.mirror;
+  json["pixel_format"] = record.pixel_format;
+  json["color_matrix"] = record.color_matrix;
+  json["color_range"] = record.color_range;
+  json["color_primaries"] = record.color_primaries;
+  json["color_transfer"] = record.color_transfer;
+  json["frames"] = record.frame_count;
+  json["seconds"] = record.duration_seconds;
+  if (rate.numerator > 0 && rate.denominator > 0)
+    json["fps"] = static_cast<double>(rate.numerator) / rate.denominator;
+  else
+    json["fps"] = nullptr;
+  json["constant_rate"] = record.constant_rate;
+  json["packets"] = record.packet_count;
+  json["keyframes"] = record.keyframes.size();
+  json["open_keyframes"] = open;
+  json["facts_from"] = facts.from_index ? "index" : "video";
+  return json;
+}
+
+}  // namespace shardreel::tools
