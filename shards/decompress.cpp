@@ -105,8 +105,7 @@ struct CompressedInput {
 
 class GzipStream final : public ByteStream {
  public:
-  GzipStream(std::unique_ptr<ByteStream> stream, Integrity integrity)
-      : input_(std::move(stream)), strict_(integrity == Integrity::kStrict) {}
+  explicit GzipStream(std::unique_ptr<ByteStream> stream) : input_(std::move(stream)) {}
   GzipStream(const GzipStream&) = delete;
   GzipStream& operator=(const GzipStream&) = delete;
   ~GzipStream() override {
@@ -119,7 +118,6 @@ class GzipStream final : public ByteStream {
       return Error{ErrorCode::kMemory, "starting zlib's inflate failed", {}, {}, {}};
     }
     started_ = true;
-    if (!strict_) inflateValidate(&inflate_, 0);
     return {};
   }
 
@@ -133,7 +131,6 @@ class GzipStream final : public ByteStream {
       if (!more) return std::move(more.error());
       if (!*more) {
         done_ = true;
-        if (!strict_) return std::size_t{0};
         return Error{ErrorCode::kTruncated,
                      fmt::format("compressed byte {}: the gzip data ends here; expected more of it "
                                  "and its checksum",
@@ -163,10 +160,9 @@ class GzipStream final : public ByteStream {
   }
 
  private:
-  /// Behind a member: another one (strict reads all, so that nothing is lost), zeros, or the end.
+  /// Behind a member: another one (all are read, so that nothing is lost), zeros, or the end.
   Result<void> end_member() {
     done_ = true;
-    if (!strict_) return {};
     auto more = input_.refill();
     if (!more) return std::move(more.error());
     if (!*more) return {};
@@ -179,7 +175,6 @@ class GzipStream final : public ByteStream {
   }
 
   CompressedInput input_;
-  bool strict_;
   bool started_ = false;
   bool done_ = false;
   z_stream inflate_{};
@@ -189,8 +184,7 @@ class GzipStream final : public ByteStream {
 /// libraries below it.
 class FilterStream final : public ByteStream {
  public:
-  FilterStream(std::unique_ptr<ByteStream> stream, Integrity integrity)
-      : input_(std::move(stream)), strict_(integrity == Integrity::kStrict) {}
+  explicit FilterStream(std::unique_ptr<ByteStream> stream) : input_(std::move(stream)) {}
 
   Result<void> start() {
     handle_.reset(archive_read_new());
@@ -226,11 +220,9 @@ class FilterStream final : public ByteStream {
     if (got < 0) return failure();
     // libarchive stops behind bzip2 data without a look at what follows; what it used of the input
     // is the position of the last filter.
-    if (strict_) {
-      const auto used = static_cast<std::uint64_t>(archive_filter_bytes(handle_.get(), -1));
-      auto rest = input_.expect_only_zeros(used, "compressed");
-      if (!rest) return std::move(rest.error());
-    }
+    const auto used = static_cast<std::uint64_t>(archive_filter_bytes(handle_.get(), -1));
+    auto rest = input_.expect_only_zeros(used, "compressed");
+    if (!rest) return std::move(rest.error());
     return std::size_t{0};
   }
 
@@ -267,7 +259,6 @@ class FilterStream final : public ByteStream {
   }
 
   CompressedInput input_;
-  bool strict_;
   bool done_ = false;
   std::optional<Error> error_;
   ArchiveReadHandle handle_;
@@ -285,9 +276,8 @@ bool is_compressed(std::span<const std::byte> head) {
   return compression_of(head) != Compression::kNone;
 }
 
-Result<std::unique_ptr<ByteStream>> decompressed(std::unique_ptr<ByteStream> stream,
-                                                 Integrity integrity) {
-  std::vector<std::byte> head(kMagicBytes);
+Result<std::vector<std::byte>> look_ahead(std::unique_ptr<ByteStream>& stream, std::size_t bytes) {
+  std::vector<std::byte> head(bytes);
   std::size_t filled = 0;
   const auto file = stream->random_access();
   while (filled < head.size()) {
@@ -305,15 +295,16 @@ Result<std::unique_ptr<ByteStream>> decompressed(std::unique_ptr<ByteStream> str
                  {},
                  std::uint64_t{0}};
   }
-  const Compression compression = compression_of(head);
-  if (file == nullptr) {
-    stream = std::make_unique<PrefixedStream>(std::move(head), std::move(stream));
-  }
-  switch (compression) {
-    case Compression::kGzip:
-      return started(std::make_unique<GzipStream>(std::move(stream), integrity));
-    case Compression::kOther:
-      return started(std::make_unique<FilterStream>(std::move(stream), integrity));
+  if (file == nullptr) stream = std::make_unique<PrefixedStream>(head, std::move(stream));
+  return head;
+}
+
+Result<std::unique_ptr<ByteStream>> decompressed(std::unique_ptr<ByteStream> stream) {
+  const auto head = look_ahead(stream, kMagicBytes);
+  if (!head) return head.error();
+  switch (compression_of(*head)) {
+    case Compression::kGzip: return started(std::make_unique<GzipStream>(std::move(stream)));
+    case Compression::kOther: return started(std::make_unique<FilterStream>(std::move(stream)));
     case Compression::kNone: break;
   }
   return stream;

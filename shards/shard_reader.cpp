@@ -41,13 +41,13 @@ struct Member {
 
 struct ShardReader::State {
   State(std::unique_ptr<ByteStream> stream, std::string shard_url, ShardReaderOptions given)
-      : tar(std::move(stream), given.integrity),
+      : tar(TarEntryReader::make(std::move(stream), given.integrity)),
         shard(std::move(shard_url)),
         options(std::move(given)) {
     if (options.allocator == nullptr) options.allocator = &heap_allocator();
   }
 
-  TarEntryReader tar;
+  std::unique_ptr<TarEntryReader> tar;
   std::string shard;
   ShardReaderOptions options;
   std::deque<ReadStep> ready;  ///< at most a sample and the failure behind it
@@ -61,13 +61,16 @@ struct ShardReader::State {
   /// Go to the next member that belongs to a sample, or end the shard.
   void advance() {
     while (true) {
-      auto entry = tar.next();
-      if (!entry) return break_off(std::move(entry.error()), tar.silent_in_reference());
+      auto entry = tar->next();
+      if (!entry) return break_off(std::move(entry.error()));
       if (!*entry) return end_archive();
       close_end((*entry)->offset);
       if (!(*entry)->regular || is_metadata_name((*entry)->name)) continue;
       const auto split = split_member_name((*entry)->name);
-      if (!split) continue;
+      if (!split) {
+        if (auto passed = look_at_content(); !passed) return break_off(std::move(passed.error()));
+        continue;
+      }
       member = Member{**entry, std::string(split->key), lower_field(split->field), {}};
       if (member->field != split->field) member->written = split->field;
       return;
@@ -78,6 +81,10 @@ struct ShardReader::State {
   void close_end(std::uint64_t offset) {
     if (group && std::exchange(group->open_end, false)) group->sample.end_offset = offset;
   }
+
+  /// Compat: the reference reads a member's content before it looks at the name, and raises what
+  /// goes wrong there even where nothing of the member is wanted.
+  Result<void> look_at_content() { return strict() ? Result<void>() : tar->pass_over(); }
 
   [[nodiscard]] bool wanted(std::uint64_t ordinal) const {
     return ordinal % options.modulo == options.remainder;
@@ -121,28 +128,27 @@ struct ShardReader::State {
   }
 
   /// The rest of the shard cannot be read. Strict: what was being put together may lack members,
-  /// so it fails. Compat: it is delivered as it is; an error that the reference raises follows.
-  void break_off(Error error, bool silent) {
+  /// so it fails. Compat: it is delivered as it is, and the error that the reference raises
+  /// follows.
+  void break_off(Error error) {
     const bool pending = group && !group->failed && !group->dropped;
     const bool lost = pending && (strict() || (member && !group->begun));
     const std::string key = lost ? group->sample.key : "";
     const std::uint64_t ordinal = lost ? group->sample.ordinal : next_ordinal++;
     if (lost) group.reset();
     close_group();
-    if (strict() || !silent) return end_with(std::move(error), key, ordinal);
-    member.reset();
-    ended = true;
+    end_with(std::move(error), key, ordinal);
   }
 
   void end_archive() {
     ended = true;
-    close_end(tar.members_end());
+    close_end(tar->members_end());
     if (!strict()) return close_group();
-    if (auto marked = tar.check_end_marker(); !marked) {
-      return break_off(std::move(marked.error()), false);
+    if (auto marked = tar->check_end_marker(); !marked) {
+      return break_off(std::move(marked.error()));
     }
-    auto rest = tar.check_nothing_behind();
-    if (!rest && tar.stream_damaged()) return break_off(std::move(rest.error()), false);
+    auto rest = tar->check_nothing_behind();
+    if (!rest && tar->stream_damaged()) return break_off(std::move(rest.error()));
     close_group();
     if (!rest) end_with(std::move(rest.error()), {}, next_ordinal++);
   }
@@ -153,9 +159,8 @@ struct ShardReader::State {
     const bool taken_name =
         is_reserved_field(member->field) || group->names.contains(member->field);
     const bool marks_bad = member->field == "__bad__" && entry.size > 0;
-    if (group->failed || group->dropped) {
-      // nothing of this sample is wanted any more
-    } else if (taken_name && strict()) {
+    const bool left_out = group->failed || group->dropped;
+    if (taken_name && strict() && !left_out) {
       const char* why =
           is_reserved_field(member->field) ? "reserved" : "there twice in this sample";
       fail_group(Error{
@@ -164,20 +169,20 @@ struct ShardReader::State {
           {},
           {},
           {}});
-    } else if (taken_name || marks_bad) {
+    } else if (left_out || taken_name || marks_bad || !wanted(group->sample.ordinal)) {
       // The reference's handler ignores a name that is taken: the first value stays.
-      if (auto passed = pass_over(); !passed) {
-        break_off(std::move(passed.error()), false);
-      } else if (!taken_name) {
+      if (auto passed = look_at_content(); !passed) {
+        break_off(std::move(passed.error()));
+      } else if (marks_bad && !taken_name && !left_out) {
         group->dropped = true;
         group->sample.fields.clear();
+      } else {
+        group->names.insert(member->field);
       }
-    } else if (!wanted(group->sample.ordinal)) {
-      group->names.insert(member->field);
     } else if (auto problem = refuse_size(); problem) {
       fail_group(std::move(*problem));
-    } else if (auto claim = tar.check_claim(); !claim) {
-      break_off(std::move(claim.error()), false);
+    } else if (auto claim = tar->check_claim(); !claim) {
+      break_off(std::move(claim.error()));
     } else if (!read_member(refused)) {
       return false;
     }
@@ -188,15 +193,6 @@ struct ShardReader::State {
     }
     member.reset();
     return true;
-  }
-
-  /// Compat: a member takes effect only when its content is there, as in the reference, which reads
-  /// it before it looks at the name.
-  Result<void> pass_over() {
-    if (strict()) return {};
-    auto claim = tar.check_claim();
-    if (!claim || tar.file_range() != nullptr) return claim;
-    return tar.read([](std::uint64_t, std::span<const std::byte>) { return Result<void>(); });
   }
 
   std::optional<Error> refuse_size() const {
@@ -245,12 +241,16 @@ struct ShardReader::State {
         field.in_memory = true;
       }
       if (auto read = read_into(bytes.span()); !read) {
-        break_off(std::move(read.error()), false);
+        break_off(std::move(read.error()));
         return true;
       }
       // Shared: a consumer may keep one field's content longer than its sample.
       field.content = memory_source(std::make_shared<const OwnedBytes>(std::move(bytes)));
-    } else if (auto range = tar.file_range()) {
+    } else if (auto range = tar->file_range()) {
+      if (auto passed = tar->pass_over(); !passed) {
+        break_off(std::move(passed.error()));
+        return true;
+      }
       field.content = std::move(range);
     } else if (!spool(field)) {
       return true;
@@ -265,7 +265,7 @@ struct ShardReader::State {
     const auto zero_until = [&](std::size_t end) {
       if (end > reached) std::memset(into.data() + reached, 0, end - reached);
     };
-    auto read = tar.read([&](std::uint64_t at, std::span<const std::byte> piece) -> Result<void> {
+    auto read = tar->read([&](std::uint64_t at, std::span<const std::byte> piece) -> Result<void> {
       const auto offset = static_cast<std::size_t>(at);
       zero_until(offset);
       std::memcpy(into.data() + offset, piece.data(), piece.size());
@@ -284,7 +284,7 @@ struct ShardReader::State {
       return false;
     }
     bool disk_failed = false;
-    auto read = tar.read([&](std::uint64_t at, std::span<const std::byte> piece) {
+    auto read = tar->read([&](std::uint64_t at, std::span<const std::byte> piece) {
       auto written = file->write(at, piece);
       disk_failed = !written.has_value();
       return written;
@@ -292,7 +292,7 @@ struct ShardReader::State {
     if (!read && disk_failed) {
       fail_group(std::move(read.error()));
     } else if (!read) {
-      break_off(std::move(read.error()), false);
+      break_off(std::move(read.error()));
     } else {
       field.content = std::move(*file).finish();
     }
@@ -335,6 +335,6 @@ void ShardReader::refuse(Error error) {
   if (state_->member && state_->group) state_->fail_group(std::move(error));
 }
 
-std::uint64_t ShardReader::position() const noexcept { return state_->tar.position(); }
+std::uint64_t ShardReader::position() const noexcept { return state_->tar->position(); }
 
 }  // namespace shardreel

@@ -1,5 +1,5 @@
 #pragma once
-// The entries of a tar stream through libarchive; the one place where its results become `Error`s.
+// The entries of a tar stream.
 
 #include <cstdint>
 #include <functional>
@@ -25,48 +25,44 @@ struct TarEntry {
 /// Takes a stream, compressed or not; gives its entries in order. Not thread-safe.
 class TarEntryReader {
  public:
-  TarEntryReader(std::unique_ptr<ByteStream> stream, Integrity integrity);
-  ~TarEntryReader();
+  /// Strict stands on libarchive; compat sees what the reference implementation sees.
+  static std::unique_ptr<TarEntryReader> make(std::unique_ptr<ByteStream> stream,
+                                              Integrity integrity);
+  TarEntryReader() = default;
+  TarEntryReader(const TarEntryReader&) = delete;
+  TarEntryReader& operator=(const TarEntryReader&) = delete;
+  virtual ~TarEntryReader() = default;
 
   /// Go to the next entry, skipping what is left of this one; nothing at the end of the archive.
   /// After an error nothing more can be read.
-  Result<std::optional<TarEntry>> next();
-
-  /// Whether the reference implementation takes the error that `next` gave for the end of the
-  /// archive.
-  [[nodiscard]] bool silent_in_reference() const noexcept { return silent_in_reference_; }
+  virtual Result<std::optional<TarEntry>> next() = 0;
 
   /// After the end: whether two zero blocks marked it (what comes before them is complete then).
-  [[nodiscard]] Result<void> check_end_marker() const;
+  [[nodiscard]] virtual Result<void> check_end_marker() const = 0;
   /// After the end: the offset behind the last member and its padding.
-  [[nodiscard]] std::uint64_t members_end() const noexcept;
+  [[nodiscard]] virtual std::uint64_t members_end() const noexcept = 0;
   /// After the end: read the rest of the stream; an error unless it is zeros and ends well.
-  Result<void> check_nothing_behind();
+  virtual Result<void> check_nothing_behind() = 0;
   /// Whether compressed data turned out damaged, so that what it gave before may be wrong as well.
-  [[nodiscard]] bool stream_damaged() const noexcept;
+  [[nodiscard]] virtual bool stream_damaged() const noexcept = 0;
 
   /// Give the current entry's content in pieces, in order, each with its offset; what is not given
   /// reads as zeros. A piece is valid during the call. The sink's error ends it and is returned.
   using Sink = std::function<Result<void>(std::uint64_t offset, std::span<const std::byte> piece)>;
-  Result<void> read(const Sink& sink);
+  virtual Result<void> read(const Sink& sink) = 0;
+
+  /// Go to the end of the current entry's content without giving it; an error as `read` would give
+  /// where that is known without reading.
+  virtual Result<void> pass_over() = 0;
 
   /// The current entry's content as a range of the file; null where the stream is no plain file.
-  [[nodiscard]] std::shared_ptr<const RandomAccess> file_range() const;
+  [[nodiscard]] virtual std::shared_ptr<const RandomAccess> file_range() const = 0;
   /// An error when the current entry's content goes on behind the end of the file; the size of a
   /// stream is not known beforehand.
-  [[nodiscard]] Result<void> check_claim() const;
+  [[nodiscard]] virtual Result<void> check_claim() const = 0;
 
-  [[nodiscard]] std::uint64_t position() const noexcept;
-
- private:
-  struct State;
-  Result<void> open();
-  Error failure(int status, std::uint64_t offset, const char* expected);
-
-  std::unique_ptr<ByteStream> stream_;  ///< until `open`
-  Integrity integrity_;
-  std::unique_ptr<State> state_;
-  bool silent_in_reference_ = false;
+  /// Byte offset reached in the decompressed archive.
+  [[nodiscard]] virtual std::uint64_t position() const noexcept = 0;
 };
 
 }  // namespace shardreel

@@ -1,13 +1,11 @@
-// Archives of other writers, judged by other readers: GNU tar, Python's tarfile, the shared files.
+// Archives of other writers: GNU tar, Python's tarfile, the shared files. (tests/conformance
+// compares with other readers.)
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <clocale>
 #include <fstream>
-#include <set>
-#include <sstream>
 
 #include "shardreel/shard_reader.h"
 #include "tests/shards/shard_testing.h"
@@ -24,72 +22,6 @@ std::string hex(const std::string& bytes) {
   std::string out;
   for (const char c : bytes) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
   return out;
-}
-
-/// A cut within the records of a PAX header, where Python's silence depends on the byte it falls
-/// on: we report it in both modes.
-bool is_cut_in_pax(const std::string& path, const ShardContent& content) {
-  if (content.failures.size() != 1 || !content.failures[0].error.offset) return false;
-  const std::string bytes = read_file(path);
-  const auto at = static_cast<std::size_t>(*content.failures[0].error.offset);
-  return content.failures[0].error.code == ErrorCode::kTruncated && at >= 512 &&
-         at <= bytes.size() && bytes[at - 512 + 156] == 'x';
-}
-
-/// What oracle.py prints for a file, from our reader. "failed" is a matter of the error, which the
-/// oracle's silence is compared with as well.
-std::string describe(const std::string& path, const ShardContent& content) {
-  std::string out = "file " + std::filesystem::path(path).filename().string() + "\n";
-  for (const auto& sample : content.samples) {
-    out += "sample " + hex(sample.key);
-    for (const auto& [name, bytes] : sample.fields) {
-      const auto crc =
-          crc32(0, reinterpret_cast<const Bytef*>(bytes.data()), static_cast<uInt>(bytes.size()));
-      out += fmt::format(" {}={}={}", hex(name), bytes.size(), crc);
-    }
-    out += "\n";
-  }
-  return out + (content.failures.empty() ? "whole" : "failed") + "\n";
-}
-
-std::string oracle(const std::string& arguments) {
-  return run_command(
-      fmt::format("PYTHONUTF8=1 /usr/bin/python3 {} {}", SHARDREEL_ORACLE, arguments));
-}
-
-TEST(Dialects, CompatAgreesWithTheReferenceOnRandomArchives) {
-  const ScratchDir scratch;
-  const auto seed = test_seed();
-  const auto count = rounds(4000);
-  oracle(fmt::format("make {} {} {}", scratch.path().string(), seed, count));
-  const std::string expected = oracle("read " + (scratch / "*.tar"));
-  std::string ours;
-  std::set<std::string> loud;
-  std::uint64_t whole = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::string path = scratch / fmt::format("{:06}.tar", i);
-    const auto content = std::filesystem::file_size(path) == 0 ? read_stream("", compat())
-                                                               : read_path(path, compat());
-    ours += describe(path, content);
-    if (is_cut_in_pax(path, content)) loud.insert("file " + fmt::format("{:06}.tar", i));
-    // Strict delivers the same samples, less those it reports.
-    const auto strict = read_path(path);
-    if (strict.failures.empty()) {
-      ++whole;
-      EXPECT_EQ(strict.samples, content.samples) << path;
-    }
-    EXPECT_LE(strict.samples.size(), content.samples.size()) << path;
-  }
-  // Line by line, because a difference is easier to read so.
-  std::istringstream a(ours), b(expected);
-  std::string line_a, line_b, file;
-  while (std::getline(b, line_b)) {
-    ASSERT_TRUE(std::getline(a, line_a));
-    if (line_b.starts_with("file")) file = line_b;
-    if (line_a == "failed" && line_b == "whole" && loud.contains(file)) continue;
-    ASSERT_EQ(line_a, line_b) << file << " (ours, the oracle's)";
-  }
-  EXPECT_GT(whole, 0U);
 }
 
 TEST(Dialects, ReadsWhatGnuTarWrites) {
@@ -114,6 +46,8 @@ TEST(Dialects, ReadsWhatGnuTarWrites) {
       auto wanted = expected;
       if (long_names) wanted.push_back({long_name, {{"txt", "long"}}});
       for (const auto& options : {ShardReaderOptions{}, compat()}) {
+        const bool known = suffix != ".zst" || options.integrity == Integrity::kStrict;
+        if (!known) continue;  // the reference does not read zstd
         const auto content = read_path(path, options);
         EXPECT_EQ(content.samples, wanted) << path;
         EXPECT_THAT(content.failures, IsEmpty()) << path << content.failures[0].error.describe();
@@ -204,13 +138,6 @@ TEST(Dialects, ReadsTheSharedArchives) {
     if (strict.failures.empty()) {
       EXPECT_EQ(strict.samples, content.samples) << name;
     }
-    // Python gives up on a sparse map that libarchive reads, libarchive on an access list that
-    // Python does not look at (neither has samples), and the oracle would read 12.6 GB of holes.
-    if (name.find("sparse") != std::string::npos || name.find("acl_oob") != std::string::npos) {
-      EXPECT_THAT(content.samples, IsEmpty()) << name;
-      continue;
-    }
-    EXPECT_EQ(describe(name, content), oracle("read " + entry.path().string())) << name;
   }
   EXPECT_GT(archives, 30U);
   const auto count = [&](const char* name) {
