@@ -1,9 +1,12 @@
 #include "tests/shards/index_testing.h"
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
+#include <algorithm>
 #include <cstring>
-#include <limits>
+#include <tuple>
+#include <utility>
 
 namespace shardreel::testing {
 namespace {
@@ -113,61 +116,87 @@ IndexedShard random_shard(std::mt19937_64& random, std::size_t samples) {
   return shard;
 }
 
+SampleToIndex plain_sample(std::size_t i, std::uint64_t offset, int frames, int gop,
+                           std::mt19937_64& random) {
+  SampleToIndex row;
+  VideoRecord& video = row.video;
+  video.field = "mp4";
+  video.codec = "h264";
+  video.container = "mov,mp4,m4a,3gp,3g2,mj2";
+  video.coded_width = video.display_width = 340;
+  video.coded_height = video.display_height = 256;
+  video.pixel_format = "yuv420p";
+  video.color_matrix = video.color_range = video.color_primaries = video.color_transfer = "unknown";
+  video.time_base = {1, 15360};
+  video.frame_rate = {30, 1};
+  video.constant_rate = video.direct = true;
+  video.frame_count = frames;
+  video.duration_seconds = frames / 30.0;
+  video.packet_count = static_cast<std::uint64_t>(frames);
+  video.codec_parameters.resize(96);  // as large as a real one
+  for (char& c : video.codec_parameters) c = static_cast<char>(random() % 7);
+  std::uint64_t at = 48;
+  for (int n = 0; n < frames; ++n) {
+    const bool key = n % gop == 0, b_frame = !key && n % 3 != 1;
+    const std::uint64_t size = key       ? 9000 + random() % 4000
+                               : b_frame ? 100 + random() % 400
+                                         : 900 + random() % 1500;
+    const std::int64_t dts = 512 * (n - 2);
+    row.packets.push_back({dts + 512 * (key || b_frame ? 2 : 4), dts, at,
+                           static_cast<std::uint32_t>(size), key ? 1U : 2U});
+    if (key) video.keyframes.push_back({n, row.packets.back().pts, at, false});
+    at += size + (n % 12 == 11 ? 2048 : 0);  // audio lies in between
+  }
+  IndexedSample& sample = row.sample;
+  sample.key = fmt::format("kitchen/clip_{:06}", i);
+  sample.ordinal = i;
+  sample.offset = offset;
+  for (const auto& [name, size] : {std::pair<const char*, std::uint64_t>{"cls", 3},
+                                   {"json", 200 + random() % 100},
+                                   {"mp4", at}}) {
+    IndexedField field;
+    field.name = name;
+    field.offset = offset;
+    field.content_offset = offset + 512;
+    field.size = size;
+    offset += 512 + (size + 511) / 512 * 512;
+    sample.fields.push_back(field);
+  }
+  sample.end_offset = offset;
+  sample.video = true;
+  return row;
+}
+
 IndexedShard plain_shard(std::size_t samples, int frames, int gop) {
   std::mt19937_64 random(1);
   IndexedShard shard;
   shard.video_fields = {"mp4"};
   std::uint64_t offset = 0;
   for (std::size_t i = 0; i < samples; ++i) {
-    SampleToIndex row;
-    VideoRecord& video = row.video;
-    video.field = "mp4";
-    video.codec = "h264";
-    video.container = "mov,mp4,m4a,3gp,3g2,mj2";
-    video.coded_width = video.display_width = 340;
-    video.coded_height = video.display_height = 256;
-    video.pixel_format = "yuv420p";
-    video.color_matrix = video.color_range = video.color_primaries = video.color_transfer =
-        "unknown";
-    video.time_base = {1, 15360};
-    video.frame_rate = {30, 1};
-    video.constant_rate = video.direct = true;
-    video.frame_count = frames;
-    video.duration_seconds = frames / 30.0;
-    video.packet_count = static_cast<std::uint64_t>(frames);
-    video.codec_parameters.resize(96);  // as large as AVCodecParameters and an avcC
-    for (char& c : video.codec_parameters) c = static_cast<char>(random() % 7);
-    std::uint64_t at = 48;
-    for (int n = 0; n < frames; ++n) {
-      const bool key = n % gop == 0, b_frame = !key && n % 3 != 1;
-      const std::uint32_t size = static_cast<std::uint32_t>(
-          key ? 9000 + random() % 4000 : (b_frame ? 100 + random() % 400 : 900 + random() % 1500));
-      const std::int64_t dts = 512 * (n - 2);
-      row.packets.push_back({dts + 512 * (key || b_frame ? 2 : 4), dts, at, size, key ? 1U : 2U});
-      if (key) video.keyframes.push_back({n, row.packets.back().pts, at, false});
-      at += size + (n % 12 == 11 ? 2048 : 0);  // audio lies in between
-    }
-    IndexedSample& sample = row.sample;
-    sample.key = fmt::format("kitchen/clip_{:06}", i);
-    sample.ordinal = i;
-    sample.offset = offset;
-    for (const auto& [name, size] : {std::pair<const char*, std::uint64_t>{"cls", 3},
-                                     {"json", 200 + random() % 100},
-                                     {"mp4", at}}) {
-      IndexedField field;
-      field.name = name;
-      field.offset = offset;
-      field.content_offset = offset + 512;
-      field.size = size;
-      offset += 512 + (size + 511) / 512 * 512;
-      sample.fields.push_back(field);
-    }
-    sample.end_offset = offset;
-    sample.video = true;
-    shard.samples.push_back(std::move(row));
+    shard.samples.push_back(plain_sample(i, offset, frames, gop, random));
+    offset = shard.samples.back().sample.end_offset;
   }
   shard.identity = {offset + 10240, 0x0123456789abcdef};
   return shard;
+}
+
+std::string resealed(std::string bytes) {
+  constexpr std::size_t kHeader = 72;
+  if (bytes.size() < kHeader) return bytes;
+  const auto put = [&bytes](std::size_t at, std::uint64_t value) {
+    for (std::size_t i = 0; i < 8; ++i) bytes[at + i] = static_cast<char>(value >> (8 * i));
+  };
+  const auto get = [&bytes](std::size_t at) {
+    std::uint64_t value = 0;
+    for (std::size_t i = 0; i < 8; ++i) {
+      value |= std::uint64_t{static_cast<unsigned char>(bytes[at + i])} << (8 * i);
+    }
+    return value;
+  };
+  const std::uint64_t directory = std::min<std::uint64_t>(get(40), bytes.size() - kHeader);
+  put(48, XXH3_64bits(bytes.data() + kHeader, static_cast<std::size_t>(directory)));
+  put(64, XXH3_64bits(bytes.data(), 64));
+  return bytes;
 }
 
 std::string write_index(const IndexedShard& shard) {

@@ -33,6 +33,14 @@ IndexedShard random_shard(std::mt19937_64& random, std::size_t samples);
 /// B-frames, packet sizes as of a real encoder, one keyframe in `gop` frames.
 IndexedShard plain_shard(std::size_t samples, int frames, int gop);
 
+/// One such sample, the `i`-th, whose members begin at `offset`.
+SampleToIndex plain_sample(std::size_t i, std::uint64_t offset, int frames, int gop,
+                           std::mt19937_64& random);
+
+/// The bytes with checksums of header and directory put right: damage that only checks of the
+/// content can find.
+std::string resealed(std::string bytes);
+
 std::string write_index(const IndexedShard& shard);
 
 /// What of sample `i` differs from what was written; empty when nothing does.

@@ -182,7 +182,7 @@ std::string uuid_of(const CompanionShards& shards) {
   return uuid;
 }
 
-/// Where the index of a shard goes, `suffix` in place of the last `drop` bytes of its name.
+/// Where files go: `target` has the folders that the shards have below `root`.
 struct Places {
   fs::path root, target;
   [[nodiscard]] std::string relative(const CompanionShard& shard) const {
@@ -190,7 +190,7 @@ struct Places {
   }
   [[nodiscard]] fs::path beside(const CompanionShard& shard, std::string_view suffix) const {
     fs::path name = target / relative(shard);
-    if (suffix == ".idx" && name.extension() == ".tar") name.replace_extension();
+    if (name.extension() == ".tar") name.replace_extension();
     name += suffix;
     return name;
   }
