@@ -4,6 +4,7 @@
 #   tools/install_packages.sh build        what building and running needs
 #   tools/install_packages.sh test         what tests and lint need besides
 #   tools/install_packages.sh full         what `tests/run.sh --full` needs besides (clang's runtimes)
+#   tools/install_packages.sh peers        what benchmarks/run.py and shuffle_memory.py compare with and draw
 set -euo pipefail
 
 build=(
@@ -16,11 +17,16 @@ build=(
 test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd)
 full=(clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14)
 
+peers=(
+  python3-numpy python3-torch python3-av python3-opencv python3-braceexpand python3-yaml python3-matplotlib
+)
+
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   test) wanted=("${build[@]}" "${test[@]}") ;;
   full) wanted=("${build[@]}" "${test[@]}" "${full[@]}") ;;
-  *) echo "usage: $0 build|test|full" >&2; exit 2 ;;
+  peers) wanted=("${build[@]}" "${peers[@]}") ;;
+  *) echo "usage: $0 build|test|full|peers" >&2; exit 2 ;;
 esac
 
 missing=()

@@ -47,6 +47,7 @@ ProcessMemory process_memory() {
     if (!(words >> name >> kib)) continue;
     if (name == "Pss:") memory.pss_bytes = kib * 1024;
     if (name == "Rss:") memory.rss_bytes = kib * 1024;
+    if (name == "Anonymous:") memory.anonymous_bytes = kib * 1024;
   }
   return memory;
 }

@@ -9,6 +9,7 @@ namespace shardreel {
 struct ProcessMemory {
   std::uint64_t pss_bytes = 0;  ///< resident, shared pages divided by their users
   std::uint64_t rss_bytes = 0;
+  std::uint64_t anonymous_bytes = 0;  ///< of the resident ones: heap, stacks, blocks
 };
 
 /// Read /proc/self/smaps_rollup (about a millisecond); zeros where it is not there.

@@ -58,6 +58,7 @@ void Batcher::restart(std::uint64_t epoch, std::uint64_t generation) {
 
 void Batcher::drop_all(DropReason reason) {
   counters_.drop(reason, held_.size() + infos_.size());
+  counters_.leave_shuffle(held_.size());
   held_.clear();
   order_.begin(epoch_);
   infos_.clear();
@@ -101,6 +102,7 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
     const auto held = held_.find(leaves);
     Clip leaver = std::move(held->second);
     held_.erase(held);
+    counters_.leave_shuffle(1);
     const bool goes_on = deliver(std::move(leaver), stop);
     if (goes_on && run == restarts_) continue;
     // Stopped, or that was the last batch of `batches_per_epoch`: all that is held was dropped.
@@ -117,6 +119,7 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
                        {}});
     }
     held_.emplace(id, std::move(*entering));
+    counters_.enter_shuffle(1);
   }
   return true;
 }
@@ -231,6 +234,7 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
     const auto held = held_.find(id);
     Clip clip = std::move(held->second);
     held_.erase(held);
+    counters_.leave_shuffle(1);
     if (!deliver(std::move(clip), stop)) return false;
     if (run != restarts_) return true;  // that was the epoch's last batch; the rest was dropped
   }

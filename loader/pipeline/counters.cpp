@@ -15,6 +15,13 @@ void Counters::note(const Error& failure) {
   if (first_failures_.size() < kMostFailures) first_failures_.push_back(failure);
 }
 
+void Counters::enter_shuffle(std::uint64_t clips_entered) {
+  const std::uint64_t now = shuffle_clips += clips_entered;
+  for (std::uint64_t peak = peak_shuffle_clips; now > peak;) {
+    if (peak_shuffle_clips.compare_exchange_weak(peak, now)) break;
+  }
+}
+
 void Counters::write_to(Metrics& metrics) const {
   metrics.clips = clips;
   metrics.batches = batches;
@@ -28,6 +35,8 @@ void Counters::write_to(Metrics& metrics) const {
   metrics.clips_cut = clips_cut;
   metrics.clips_repeated = clips_repeated;
   metrics.clips_padded = clips_padded;
+  metrics.shuffle_clips = shuffle_clips;
+  metrics.peak_shuffle_clips = peak_shuffle_clips;
   metrics.shards_failed = shards_failed;
   metrics.bytes_read = bytes_read;
   for (std::size_t i = 0; i < kErrorCodes; ++i) {

@@ -57,6 +57,7 @@ struct Counters {
   Count samples_complete{0}, samples_partial{0}, samples_skipped{0}, samples_filtered{0};
   Count clips_cut{0}, clips_repeated{0}, clips_padded{0};
   Count shards_failed{0}, bytes_read{0};
+  Count shuffle_clips{0}, peak_shuffle_clips{0};
   std::array<Count, kErrorCodes> skipped{};  // samples, by ErrorCode
   std::array<Count, kErrorCodes> lost{};     // clips, by ErrorCode
   std::array<Count, kDropReasons> dropped{};
@@ -65,6 +66,8 @@ struct Counters {
   void drop(DropReason reason, std::uint64_t clips_dropped) {
     dropped[static_cast<std::size_t>(reason)] += clips_dropped;
   }
+  void enter_shuffle(std::uint64_t clips_entered);
+  void leave_shuffle(std::uint64_t clips_left) { shuffle_clips -= clips_left; }
   void lose(ErrorCode code) { ++lost[static_cast<std::size_t>(code)]; }
   void skip(ErrorCode code) {
     ++samples_skipped;

@@ -17,10 +17,11 @@ constexpr std::uint64_t kUnitBytes = 2048;
 }  // namespace
 
 PacketTier::PacketTier(const LoaderOptions& options, const MemoryPlan& plan, MemoryLedger& ledger,
-                       BlockPool& pages)
+                       BlockPool& pages, Counters& counters)
     : num_frames_(options.window.num_frames),
       most_unit_bytes_(plan.most_unit_bytes),
       pages_(pages),
+      counters_(counters),
       share_(ledger, "packet tier", plan.lane_packet_tier_bytes),
       order_({.capacity_bytes = plan.lane_packet_tier_bytes,
               .min_fill = options.resource.min_fill,
@@ -58,6 +59,7 @@ void PacketTier::put(const ClipId& id, std::shared_ptr<UnitJob> job, std::uint64
       job->lose(packed.error());
     }
   }
+  counters_.enter_shuffle(job->clips());
   held_.emplace(id, std::move(job));
 }
 
@@ -65,12 +67,14 @@ std::shared_ptr<UnitJob> PacketTier::take(const ClipId& id) {
   const auto held = held_.find(id);
   auto job = std::move(held->second);
   held_.erase(held);
+  counters_.leave_shuffle(job->clips());
   return job;
 }
 
 std::uint64_t PacketTier::clear() {
   std::uint64_t clips = 0;
   for (const auto& [id, job] : held_) clips += job->clips();
+  counters_.leave_shuffle(clips);
   held_.clear();
   order_.begin(0);
   return clips;

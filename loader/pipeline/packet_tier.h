@@ -10,6 +10,7 @@
 #include "loader/demux/video_file.h"
 #include "loader/memory/block_pool.h"
 #include "loader/memory/memory_budget.h"
+#include "loader/pipeline/counters.h"
 #include "loader/pipeline/memory_plan.h"
 #include "loader/pipeline/unit_line.h"
 #include "loader/shuffle/shuffle_order.h"
@@ -26,7 +27,7 @@ class PacketTier {
  public:
   /// `pages` outlives the units that leave.
   PacketTier(const LoaderOptions& options, const MemoryPlan& plan, MemoryLedger& ledger,
-             BlockPool& pages);
+             BlockPool& pages, Counters& counters);
 
   /// Begin a pass over `epoch`; nothing may be held.
   void begin(std::uint64_t epoch) { order_.begin(epoch); }
@@ -65,6 +66,7 @@ class PacketTier {
   const std::uint64_t num_frames_;
   const std::uint64_t most_unit_bytes_;
   BlockPool& pages_;
+  Counters& counters_;
   MemoryShare share_;
   ShuffleOrder order_;
   std::map<ClipId, std::shared_ptr<UnitJob>> held_;  // what `order_` holds

@@ -23,7 +23,7 @@ VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadS
       packets_(ledger, "packets", plan.packet_bytes) {
   packets_.on_release([this] { freed_.raise(); });
   videos_.on_release([this] { freed_.raise(); });
-  if (plan.lane_packet_tier_bytes > 0) tier_.emplace(options, plan, ledger, packet_pages);
+  if (plan.lane_packet_tier_bytes > 0) tier_.emplace(options, plan, ledger, packet_pages, counters);
 }
 
 std::string VideoFeed::waiting_for() const {

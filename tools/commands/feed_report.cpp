@@ -101,6 +101,7 @@ std::string report_json(const Metrics& m, const LoaderOptions& resolved,
   report["frames_per_second"] = per_second(m.frames, m.seconds);
   report["first_batch_seconds"] = m.first_batch_seconds;
   report["consumer_wait_seconds"] = m.consumer_wait_seconds;
+  report["peak_shuffle_clips"] = m.peak_shuffle_clips;
   report["peak_rss_bytes"] = m.peak_rss_bytes;
   report["peak_pss_bytes"] = m.peak_pss_bytes;
   report["ledger_peak_bytes"] = ledger_peaks(m);

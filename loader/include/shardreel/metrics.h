@@ -36,6 +36,7 @@ struct Metrics {
   std::map<std::string, std::uint64_t> skipped_by_reason;  ///< samples, by `to_string(ErrorCode)`
   std::map<std::string, std::uint64_t>
       clips_dropped_by_reason;  ///< drop_last, unequal, stopped, or an ErrorCode's word
+  std::uint64_t shuffle_clips = 0, peak_shuffle_clips = 0;  ///< waiting in both tiers of all lanes
   std::uint64_t shards_opened = 0;
   std::uint64_t shards_failed = 0;
   std::uint64_t bytes_read = 0;

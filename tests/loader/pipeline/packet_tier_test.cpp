@@ -81,6 +81,7 @@ class PacketsDomain : public ::testing::Test {
     for (const auto& [reason, count] : metrics.clips_dropped_by_reason) dropped += count;
     EXPECT_EQ(metrics.clips_cut, metrics.clips + dropped);
     for (const auto& [tag, use] : metrics.ledger) EXPECT_EQ(use.now, 0U) << tag;
+    EXPECT_EQ(metrics.shuffle_clips, 0U);
   }
 
   static ScratchDir* dir_;
@@ -126,6 +127,10 @@ TEST_F(PacketsDomain, ATierOfAnySizeLosesNothing) {
     expect_accounted(metrics);
     const std::uint64_t tier = std::stoull(loader.options().resource.shuffle_bytes);
     EXPECT_LE(metrics.ledger.at("packets").peak, tier + (8 << 20)) << bytes;
+    EXPECT_LE(metrics.peak_shuffle_clips, metrics.clips);
+    if (tier == 16 << 20) {
+      EXPECT_GT(metrics.peak_shuffle_clips, metrics.clips / 2);  // while filling, half leave
+    }
     std::ranges::sort(got);
     EXPECT_EQ(got, expected) << bytes;
   }
