@@ -87,6 +87,8 @@ Result<VideoSegmenter> VideoSegmenter::open(std::shared_ptr<const RandomAccess> 
   auto state = std::make_unique<State>(std::move(*scan), std::move(options));
   state->demuxer = std::make_unique<Demuxer>(std::move(*demuxer));
   const AVStream& stream = state->demuxer->stream();
+  if (stream.codecpar->format < 0 && stream.codecpar->codec_id == AV_CODEC_ID_VP9)
+    return Error{ErrorCode::kDecodeError, "segments: no frame of this video decodes", {}, {}, {}};
   state->mp4 = mp4_holds(stream.codecpar->codec_id);
   if (state->options.copy_audio) {
     auto audio = AudioReader::open(source, state->demuxer->format().iformat);

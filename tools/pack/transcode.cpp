@@ -244,6 +244,8 @@ Result<void> Transcoder::encode(AVFrame* frame) {
   // Frames of the source without a filter may be shared with its decoder; only their facts change.
   if (auto sent = encoder_->send(frame); !sent) return sent;
   for (;;) {
+    if (stop_.stop_requested())
+      return Error{ErrorCode::kStopped, "stopped while transcoding", {}, {}, {}};
     const PacketScope scope(*packet_);
     auto got = encoder_->receive(*packet_);
     if (!got) return std::move(got.error());

@@ -59,17 +59,19 @@ void set_options(const TranscodeSpec& spec, AVCodecContext& context, Options& op
       options.set("forced-idr", "1");
       options.set("a53cc", "0");
       options.set("b-pyramid", "none");
-      options.set("x264-params", "cpu-independent=1:open-gop=0:bframes=3:sliced-threads=0");
+      options.set("x264-params",
+                  "cpu-independent=1:open-gop=0:bframes=3:b-adapt=0:sliced-threads=0");
       break;
     case TranscodeCodec::kHevc:
       options.set("preset", spec.preset);
       if (spec.fastdecode) options.set("tune", "fastdecode");
       options.set("forced-idr", "1");
-      options.set("x265-params",
-                  fmt::format("log-level=none:info=0:pools=none:frame-threads=1:wpp=0:pmode=0:"
-                              "pme=0:keyint={0}:min-keyint={0}:scenecut=0:open-gop=0:b-pyramid=0:"
-                              "bframes=3",
-                              spec.gop));
+      options.set(
+          "x265-params",
+          fmt::format("log-level=none:info=0:pools=none:frame-threads=1:wpp=0:pmode=0:"
+                      "pme=0:keyint={0}:min-keyint={0}:scenecut=0:open-gop=0:b-pyramid=0:b-adapt=0:"
+                      "bframes=3",
+                      spec.gop));
       break;
     case TranscodeCodec::kVp9:
       options.set("deadline", "good");
