@@ -1,6 +1,7 @@
 // Indexes: what is written is read back, whatever it is; whatever is wrong with a file is noticed.
 #include "shardreel/shard_index.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
@@ -313,6 +314,63 @@ void measure(std::size_t videos, int frames) {
 
 TEST(ShardIndexTest, AHundredThousandVideosLoadAtOnce) {
   measure(100000, rounds(20) == 20 ? 250 : 10);
+}
+
+/// The index that docs/format.md shows byte for byte.
+std::string example() {
+  VideoRecord video;
+  video.field = "mp4";
+  video.codec = "h264";
+  video.container = "mov";
+  video.coded_width = video.display_width = 320;
+  video.coded_height = video.display_height = 240;
+  video.pixel_format = "yuv420p";
+  video.color_matrix = "bt709";
+  video.color_range = "tv";
+  video.color_primaries = video.color_transfer = "bt709";
+  video.time_base = {1, 15360};
+  video.frame_rate = {30, 1};
+  video.constant_rate = video.direct = true;
+  video.frame_count = 3;
+  video.duration_seconds = 0.1;
+  video.packet_count = 3;
+  video.keyframes = {{0, 0, 48, false}};
+  video.codec_parameters = "PAR";
+  const std::vector<PacketRecord> packets{
+      {0, -512, 48, 700, 2}, {1024, 0, 748, 90, 0}, {512, 512, 838, 40, 64}};
+  IndexedSample good;
+  good.key = "a";
+  good.end_offset = 2560;
+  good.fields = {{"cls", "", 0, 512, 1, true}, {"mp4", "MP4", 1024, 1536, 878, true}};
+  good.video = true;
+  IndexedSample bad;
+  bad.key = "b";
+  bad.ordinal = 1;
+  bad.offset = 2560;
+  bad.end_offset = 3584;
+  bad.fields = {{"mp4", "", 2560, 3072, 5, true}};
+  bad.failure = Error{ErrorCode::kNotMedia, "no", {}, {}, {}};
+  ShardIndexWriter writer({10240, 0x0123456789abcdef}, true, {"mp4", "mkv"});
+  writer.add(good, &video, packets).value();
+  writer.add(bad).value();
+  return writer.finish();
+}
+
+/// "00000000  89 53 ...", sixteen bytes a line.
+std::string dump(const std::string& bytes) {
+  std::string text;
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    if (at % 16 == 0) text += fmt::format("{}{:08x} ", at == 0 ? "" : "\n", at);
+    text += fmt::format(" {:02x}", static_cast<unsigned char>(bytes[at]));
+  }
+  return text + '\n';
+}
+
+TEST(ShardIndexTest, TheExampleOfTheFormatPageIsRight) {
+  ASSERT_TRUE(is_good(example()));
+  std::ifstream file(SHARDREEL_FORMAT_PAGE);
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(page, HasSubstr("```\n" + dump(example()) + "```\n"));
 }
 
 TEST(ShardIndexTest, AFrameTakesAFewBytes) {
