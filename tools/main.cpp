@@ -25,6 +25,7 @@ extern "C" {
 #include "tools/commands/inspect.h"
 #include "tools/commands/pack.h"
 #include "tools/commands/plan.h"
+#include "tools/commands/verify.h"
 
 namespace {
 
@@ -33,6 +34,7 @@ using shardreel::tools::IndexCommand;
 using shardreel::tools::InspectCommand;
 using shardreel::tools::PackOptions;
 using shardreel::tools::PlanCommand;
+using shardreel::tools::VerifyCommand;
 
 std::string zimg_version() {
   unsigned major = 0, minor = 0, micro = 0;
@@ -117,6 +119,10 @@ int run(int argc, char** argv) {
   CLI::App* inspect_app = app.add_subcommand("inspect", "Show what is in shards");
   add_inspect_flags(*inspect_app, inspect);
 
+  VerifyCommand verify;
+  CLI::App* verify_app = app.add_subcommand("verify", "Say what is wrong with shards");
+  add_verify_flags(*verify_app, verify);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -129,6 +135,7 @@ int run(int argc, char** argv) {
   if (feed_app->parsed()) return run_feed(feed);
   if (plan_app->parsed()) return run_plan(plan);
   if (inspect_app->parsed()) return run_inspect(inspect);
+  if (verify_app->parsed()) return run_verify(verify);
   fmt::print(stderr, "{}", app.help());
   return shardreel::tools::kExitUsage;
 }

@@ -136,6 +136,18 @@ Result<bool> ShardWalker::walk(std::uint64_t number, const std::string& url, Wal
 
 Result<bool> ShardWalker::finish(WalkVisitor& visitor) { return release(visitor); }
 
+std::optional<std::string> local_path(const std::string& url) {
+  if (url == "-" || url.starts_with("pipe:")) return std::nullopt;
+  if (url.starts_with("file:")) {
+    std::string path = url.substr(5);
+    if (path.starts_with("//localhost/")) path.erase(0, 11);
+    if (path.starts_with("///")) path.erase(0, 2);
+    return path;
+  }
+  if (url.find("://") != std::string::npos) return std::nullopt;
+  return url;
+}
+
 Result<bool> walk_shards(const ShardList& shards, const WalkOptions& options, WalkVisitor& visitor,
                          const std::stop_token& stop) {
   ShardWalker walker(options, stop);

@@ -81,6 +81,9 @@ class ShardWalker {
   std::unique_ptr<Held> held_;  ///< the sample that may go on; only when merging
 };
 
+/// The path of a shard that is a file; nothing for pipes, standard input and other schemes.
+std::optional<std::string> local_path(const std::string& url);
+
 /// Walk all shards of the list.
 Result<bool> walk_shards(const ShardList& shards, const WalkOptions& options, WalkVisitor& visitor,
                          const std::stop_token& stop);

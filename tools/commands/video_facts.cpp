@@ -7,6 +7,7 @@
 #include "loader/demux/describe_video.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/options.h"
+#include "tools/commands/shard_walk.h"
 #include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
@@ -32,13 +33,9 @@ SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index
     if (index.error().code != ErrorCode::kNotFound) sidecar.problem = std::move(index.error());
     return sidecar;
   }
-  std::string path = shard_url;
-  if (path.starts_with("file:")) {
-    path.erase(0, 5);
-    if (path.starts_with("//localhost/")) path.erase(0, 11);
-    if (path.starts_with("///")) path.erase(0, 2);
-  }
-  const auto file = open_file(path);
+  const auto path = local_path(shard_url);
+  if (!path) return sidecar;
+  const auto file = open_file(*path);
   const auto shard = file ? (*file)->random_access() : nullptr;
   if (shard == nullptr) return sidecar;  // reading the shard will say why
   if (auto fresh = index->check_fresh(*shard, shard_url); !fresh) {
