@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "loader/decode/video_decoder.h"
+#include "loader/demux/video_file.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_media.h"
 #include "tests/tools/pack/oracle.h"
@@ -91,6 +93,28 @@ TEST_F(Transcode, TheCostIsExact) {
   for (int first = 0; first + 16 <= 40; ++first) expected += first % 10 + 16;
   EXPECT_NEAR(last_.source_cost.plain_decoded_frames, expected / 25, 1e-9);
   EXPECT_NEAR(last_.source_cost.decoded_frames, expected / 25, 1e-9);
+}
+
+/// Counts, and looks at nothing.
+struct NoSink : FrameSink {
+  Result<void> frame(const AVFrame&, const WantedFrame&, bool) override { return {}; }
+};
+
+TEST_F(Transcode, TheLoaderDecodesWhatTheCostSays) {
+  const std::string path =
+      made(testing::make_test_clip("-c:v libx264 -g 10 -bf 2", 60, "mp4"), "gop=12,short_side=32");
+  auto video = VideoFile::open(testing::open_bytes(path), {"mp4", true, 1}).value();
+  const auto decoder = make_cpu_decoder();
+  std::uint64_t packets = 0;
+  for (std::int64_t first = 0; first + 16 <= 60; ++first) {
+    Window window;
+    for (std::int64_t frame = first; frame < first + 16; ++frame) window.frames.push_back(frame);
+    ASSERT_EQ(video.plan_units({window}), 1u);
+    auto unit = video.next_unit(false).value();
+    NoSink sink;
+    packets += decoder->decode(*unit, sink, {}).value().packets;
+  }
+  EXPECT_NEAR(static_cast<double>(packets) / 45, last_.cost.decoded_frames, 1e-9);
 }
 
 TEST_F(Transcode, SameBytesTwiceAndFromFourThreads) {
