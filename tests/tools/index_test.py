@@ -442,7 +442,8 @@ class CompanionTest(unittest.TestCase):
         cases = [("dali", [("a b.txt", b"1")], "white space"), ("wids", [("a" * 200 + ".txt", b"1")], "extended header"),
                  ("wids", [("a.txt", b"1"), ("__meta__", b"2"), ("b.txt", b"1")], "belongs to no sample"),
                  ("dali", [("a.txt", b"1"), ("README", b"2")], "belongs to no sample"),
-                 ("energon", [("a.txt", b"1"), ("a.txt", b"2")], "twice"), ("dali", [], "no samples")]
+                 ("energon", [("a.txt", b"1"), ("a.txt", b"2")], "twice"), ("dali", [], "no samples"),
+                 ("energon", [("a.txt", b"1"), ("b.__bad__", b"1"), ("c.txt", b"1")], "__bad__")]
         for format_name, members, word in cases:
             shard = write_tar(os.path.join(folder, "a.tar"), members)
             self.assertIn(word, run("index", shard, "--format", format_name, status=1).err)

@@ -103,7 +103,13 @@ Result<void> check_samples(const CompanionShard& shard, const RandomAccess& file
                                "one; expected none",
                                format));
   };
+  std::uint64_t ordinal = 0;
   for (const IndexedSample& sample : shard.samples) {
+    if (sample.ordinal != ordinal++) {
+      return refused(
+          shard, sample.key, sample.offset,
+          fmt::format("a sample marked __bad__ lies before it, which {} would read", format));
+    }
     // A video that cannot be read is the reader's matter; a sample that cannot is not.
     if (sample.fields.empty()) {
       Error error = sample.failure.value_or(Error{});
