@@ -41,6 +41,7 @@ DOORS = [
     (r"(zlib|bzlib|lzma|zstd)\.h$", r"shards/\w+\.(cpp|h)$"),
     (r"openssl/", r"shards/sha256\.cpp$"),
     (r"zimg\.h$", r"loader/media/|tools/main\.cpp"),
+    (r"hwy/", r"loader/media/"),
     (r"nlohmann/", r"loader/pipeline/(options\w*\.(cpp|h)|\w*(report|filter|plan)\w*\.cpp)$|tools/|shards/\w*(index|manifest)\w*\.cpp$"),
     (r"boost/asio", r"loader/(read|pipeline)/"),
     (r"boost/", r"loader/(read|pipeline)/|tools/main\.cpp"),

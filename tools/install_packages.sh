@@ -10,7 +10,7 @@ set -euo pipefail
 build=(
   build-essential cmake ninja-build pkg-config ccache git ca-certificates
   libarchive-dev libavformat-dev libavcodec-dev libavfilter-dev libavutil-dev libswscale-dev
-  libzimg-dev libboost1.81-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev zlib1g-dev
+  libzimg-dev libhwy-dev libboost1.81-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev zlib1g-dev
   libbz2-dev liblzma-dev libssl-dev libsqlite3-dev
   ffmpeg python3
 )

@@ -11,21 +11,15 @@ extern "C" {
 #include <array>
 #include <cstring>
 #include <new>
-#include <utility>
 
 #include "loader/media/color_matrix.h"
 #include "loader/media/component_rows.h"
 #include "loader/media/plane_scaler.h"
-#include "loader/media/row_kernels.h"
+#include "loader/media/strip_converter.h"
+#include "loader/media/strip_kernels.h"
 
 namespace shardreel {
 namespace {
-
-/// The eight ways to lay a picture: output (x, y) is scaled (x, y), or (y, x) if `transpose`, after
-/// the output's columns or rows were reversed.
-struct Turn {
-  bool transpose = false, reverse_columns = false, reverse_rows = false;
-};
 
 Turn turn_of(const FrameGeometry& geometry) {
   constexpr std::array<Turn, 4> kClockwise = {
@@ -34,24 +28,6 @@ Turn turn_of(const FrameGeometry& geometry) {
   if (geometry.mirror) (turn.transpose ? turn.reverse_rows : turn.reverse_columns) ^= true;
   if (geometry.flip) turn.reverse_columns ^= true;
   return turn;
-}
-
-/// Copy with rows and columns exchanged, in tiles that stay in the first-level cache.
-void transpose(const Plane& from, Plane& to) {
-  to.resize(from.height(), from.width());
-  constexpr std::uint32_t kTile = 16;
-  for (std::uint32_t y = 0; y < to.height(); y += kTile) {
-    for (std::uint32_t x = 0; x < to.width(); x += kTile) {
-      const std::uint32_t bottom = std::min(y + kTile, to.height());
-      const std::uint32_t right = std::min(x + kTile, to.width());
-      for (std::uint32_t row = y; row < bottom; ++row) {
-        std::uint16_t* out = to.row(row);
-        for (std::uint32_t column = x; column < right; ++column) {
-          out[column] = from.row(column)[row];
-        }
-      }
-    }
-  }
 }
 
 /// Shift of a subsampled component against luma along one axis, in its own samples: its sample i
@@ -78,44 +54,64 @@ Region region_of(const AVFrame& frame, const PixelLayout& layout, int component,
           region.height / factor_h};
 }
 
-class ZimgFrameConverter final : public FrameConverter {
+SourcePlane in_place(const ComponentRows& rows) {
+  return {rows.data(),
+          rows.stride(),
+          rows.width(),
+          rows.height(),
+          static_cast<int>(rows.sample_bytes()),
+          rows.sample_depth()};
+}
+
+SourcePlane in_memory(const Plane& plane) {
+  return {reinterpret_cast<const std::uint8_t*>(plane.row(0)),
+          static_cast<std::ptrdiff_t>(plane.stride_bytes()),
+          plane.width(),
+          plane.height(),
+          2,
+          16};
+}
+
+/// Samples that lie in memory as they are go straight to the strip converter. For others, and for
+/// ratios beyond its filters, zimg scales to a plane of 16-bit samples first; the strip converter
+/// then only maps and lays them out.
+class StripFrameConverter final : public FrameConverter {
  public:
-  explicit ZimgFrameConverter(const TransformOptions& options) : options_(options) {}
+  StripFrameConverter(const TransformOptions& options, bool always_zimg)
+      : options_(options), always_zimg_(always_zimg) {}
 
   Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
                        std::span<std::byte> slot) override;
 
   [[nodiscard]] std::uint64_t scratch_bytes() const noexcept override {
-    std::uint64_t total = scaler_.scratch_bytes() + reversed_.capacity();
+    std::uint64_t total = scaler_.scratch_bytes() + strips_.scratch_bytes();
     for (const Plane& plane : scaled_) total += plane.capacity();
-    for (const Plane& plane : turned_) total += plane.capacity();
     return total;
   }
 
  private:
-  /// Where in the slot a component (or all, interleaved) goes.
-  struct Target {
-    std::uint8_t* first;
-    std::size_t stride;
+  /// A frame and where the crop lies in it.
+  struct Source {
+    const AVFrame& frame;
+    const PixelLayout& layout;
+    const FrameGeometry& geometry;
   };
 
-  Result<void> convert_checked(const AVFrame& frame, const PixelLayout& layout,
-                               const FrameGeometry& geometry, std::uint8_t* slot);
-  /// Scale components [first, first + count) to width x height.
-  Result<void> scale(const AVFrame& frame, const PixelLayout& layout, const FrameGeometry& geometry,
-                     int first, int count, std::uint32_t width, std::uint32_t height);
-  /// Map the scaled planes to bytes and lay them as the geometry says.
-  void write(const AffineMap& map, const std::array<int, 3>& depth, const FrameGeometry& geometry,
-             Target target);
+  Result<void> convert_checked(const Source& source, std::uint8_t* slot);
+  /// Scale the components from `first` on, as many as `map` has inputs, to width x height; map and
+  /// write them as the geometry says.
+  Result<void> write(const Source& source, int first, std::uint32_t width, std::uint32_t height,
+                     const AffineMap& map, StripTarget target);
 
   TransformOptions options_;
+  bool always_zimg_;
   PlaneScaler scaler_;
-  std::array<Plane, 3> scaled_, turned_;
-  AlignedBuffer reversed_;
+  StripConverter strips_;
+  std::array<Plane, 3> scaled_;
 };
 
-Result<void> ZimgFrameConverter::convert(const AVFrame& frame, const FrameGeometry& geometry,
-                                         std::span<std::byte> slot) {
+Result<void> StripFrameConverter::convert(const AVFrame& frame, const FrameGeometry& geometry,
+                                          std::span<std::byte> slot) {
   auto layout = pixel_layout(frame.format);
   if (!layout) return layout.error();
   const bool sideways = geometry.quarter_turns % 2 != 0;
@@ -142,16 +138,16 @@ Result<void> ZimgFrameConverter::convert(const AVFrame& frame, const FrameGeomet
                     options_.width, options_.height)};
   }
   try {
-    return convert_checked(frame, *layout, geometry, reinterpret_cast<std::uint8_t*>(slot.data()));
+    return convert_checked({frame, *layout, geometry},
+                           reinterpret_cast<std::uint8_t*>(slot.data()));
   } catch (const std::bad_alloc&) {
     return Error{ErrorCode::kMemory,
                  fmt::format("converting a {}x{} frame: out of memory", width, height)};
   }
 }
 
-Result<void> ZimgFrameConverter::convert_checked(const AVFrame& frame, const PixelLayout& layout,
-                                                 const FrameGeometry& geometry,
-                                                 std::uint8_t* slot) {
+Result<void> StripFrameConverter::convert_checked(const Source& source, std::uint8_t* slot) {
+  const auto& [frame, layout, geometry] = source;
   const ColorTags tags = color_tags(frame, layout);
   const std::size_t width = options_.width, height = options_.height;
   const std::uint32_t scaled_width = geometry.scaled_width, scaled_height = geometry.scaled_height;
@@ -163,10 +159,8 @@ Result<void> ZimgFrameConverter::convert_checked(const AVFrame& frame, const Pix
     const std::size_t channels = gray ? 1 : 3;
     const AffineMap map = gray ? map_to_gray(layout, tags) : map_to_rgb(layout, tags);
     if (bars) std::memset(slot, 0, width * height * channels);
-    auto scaled = scale(frame, layout, geometry, 0, map.inputs, scaled_width, scaled_height);
-    if (!scaled) return scaled;
-    write(map, layout.depth, geometry, {slot + at * channels, width * channels});
-    return {};
+    return write(source, 0, scaled_width, scaled_height, map,
+                 {slot + at * channels, width * channels});
   }
 
   // I420: chroma sits in the middle of its four pixels, so that it stays there however the picture
@@ -178,94 +172,69 @@ Result<void> ZimgFrameConverter::convert_checked(const AVFrame& frame, const Pix
     std::memset(chroma, 128, 2 * chroma_width * chroma_height);
   }
   const std::size_t chroma_at = geometry.top / 2 * chroma_width + geometry.left / 2;
-  const bool rgb = layout.family == ColorFamily::kRgb;
   for (int component = 0; component < 3; ++component) {
     const std::uint32_t half = component == 0 ? 0 : 1;
     const AffineMap map = map_to_yuv(layout, tags, component);
-    // RGB has all it needs for Cb and Cr from one scaling to half the size.
-    const bool again = !rgb || component < 2;
-    const int first = rgb || layout.family == ColorFamily::kGray ? 0 : component;
-    if (again) {
-      auto scaled = scale(frame, layout, geometry, first, rgb ? 3 : 1,
-                          (scaled_width + half) >> half, (scaled_height + half) >> half);
-      if (!scaled) return scaled;
-    }
-    std::array<int, 3> depth = layout.depth;
-    if (!rgb) depth[0] = layout.depth[static_cast<std::size_t>(first)];
-    Target target{slot + at, width};
+    const int first = layout.family == ColorFamily::kYuv ? component : 0;
+    StripTarget target{slot + at, width};
     if (component > 0) {
       const std::size_t plane = static_cast<std::size_t>(component - 1);
       target = {chroma + plane * chroma_width * chroma_height + chroma_at, chroma_width};
     }
-    write(map, depth, geometry, target);
+    auto written = write(source, first, (scaled_width + half) >> half,
+                         (scaled_height + half) >> half, map, target);
+    if (!written) return written;
   }
   return {};
 }
 
-Result<void> ZimgFrameConverter::scale(const AVFrame& frame, const PixelLayout& layout,
-                                       const FrameGeometry& geometry, int first, int count,
-                                       std::uint32_t width, std::uint32_t height) {
-  for (int i = 0; i < count; ++i) {
-    Plane& plane = scaled_[static_cast<std::size_t>(i)];
+Result<void> StripFrameConverter::write(const Source& source, int first, std::uint32_t width,
+                                        std::uint32_t height, const AffineMap& map,
+                                        StripTarget target) {
+  const auto count = static_cast<std::size_t>(map.inputs);
+  std::array<StripInput, 3> inputs;
+  std::array<int, 3> depth{};
+  for (std::size_t i = 0; i < count; ++i) {
+    const int component = first + static_cast<int>(i);
+    depth[i] = source.layout.depth[static_cast<std::size_t>(component)];
+    const ComponentRows rows(source.frame, source.layout, component);
+    const Region region = region_of(source.frame, source.layout, component, source.geometry);
+    if (!always_zimg_ && rows.direct() && StripConverter::takes(region, width, height)) {
+      inputs[i] = {in_place(rows), region};
+      continue;
+    }
+    Plane& plane = scaled_[i];
     plane.resize(width, height);
-    const ComponentRows rows(frame, layout, first + i);
-    auto done = scaler_.scale(rows, region_of(frame, layout, first + i, geometry), plane);
-    if (!done) return done;
+    auto scaled = scaler_.scale(rows, region, plane);
+    if (!scaled) return scaled;
+    inputs[i] = {in_memory(plane), {0, 0, static_cast<double>(width), static_cast<double>(height)}};
   }
+  strips_.convert(std::span(inputs).first(count), width, height, turn_of(source.geometry),
+                  integer_map(map, depth), target);
   return {};
-}
-
-void ZimgFrameConverter::write(const AffineMap& map, const std::array<int, 3>& depth,
-                               const FrameGeometry& geometry, Target target) {
-  const Turn turn = turn_of(geometry);
-  const auto inputs = static_cast<std::size_t>(map.inputs);
-  std::array<const Plane*, 3> planes{};
-  for (std::size_t i = 0; i < inputs; ++i) {
-    planes[i] = &scaled_[i];
-    if (turn.transpose) {
-      transpose(scaled_[i], turned_[i]);
-      planes[i] = &turned_[i];
-    }
-  }
-  const std::uint32_t width = planes[0]->width(), height = planes[0]->height();
-  std::uint16_t* reversed = nullptr;
-  if (turn.reverse_columns) {
-    reversed = reinterpret_cast<std::uint16_t*>(
-        reversed_.reserve(std::size_t{width} * sizeof(std::uint16_t) * 3));
-  }
-  const IntegerMap integers = integer_map(map, depth);
-  const RowKernel kernel = row_kernel(integers);
-  for (std::uint32_t y = 0; y < height; ++y) {
-    SampleRows rows{};
-    for (std::size_t i = 0; i < inputs; ++i) {
-      rows[i] = planes[i]->row(turn.reverse_rows ? height - 1 - y : y);
-      if (turn.reverse_columns) {
-        std::uint16_t* to = reversed + i * width;
-        std::reverse_copy(rows[i], rows[i] + width, to);
-        rows[i] = to;
-      }
-    }
-    kernel(rows, width, integers, target.first + y * target.stride);
-  }
 }
 
 }  // namespace
 
 std::unique_ptr<FrameConverter> make_frame_converter(const TransformOptions& options) {
-  return std::make_unique<ZimgFrameConverter>(options);
+  return std::make_unique<StripFrameConverter>(options, false);
+}
+
+std::unique_ptr<FrameConverter> make_zimg_frame_converter(const TransformOptions& options) {
+  return std::make_unique<StripFrameConverter>(options, true);
 }
 
 std::uint64_t converter_scratch_bytes(std::uint32_t coded_width, std::uint32_t coded_height,
                                       const TransformOptions& options) {
   // The longer side may be either way round.
   const std::uint64_t side = std::max(options.width, options.height);
-  const std::uint64_t planes = 6 * std::max(Plane::bytes(options.width, options.height),
+  const std::uint64_t planes = 3 * std::max(Plane::bytes(options.width, options.height),
                                             Plane::bytes(options.height, options.width));
   const std::uint64_t smallest = options.resize_mode == ResizeMode::kFit
                                      ? 1
                                      : std::max(1U, std::min(options.width, options.height) / 2);
-  return planes + side * sizeof(std::uint16_t) * 3 + AlignedBuffer::kAlignment +
-         PlaneScaler::scratch_bound(coded_width, coded_height, smallest, side);
+  return planes + PlaneScaler::scratch_bound(coded_width, coded_height, smallest, side) +
+         StripConverter::scratch_bound(coded_width, coded_height, side);
 }
 
 }  // namespace shardreel

@@ -15,7 +15,7 @@ struct AVFrame;
 namespace shardreel {
 
 /// Takes frames of any size and pixel format in host memory; writes slots [H, W, C] of uint8
-/// (yuv420: I420, planar). Keeps scaling graphs and scratch rows for the geometries it has seen
+/// (yuv420: I420, planar). Keeps filters and scratch rows for the geometries it has seen
 /// last (bounded), nothing of any frame. Not thread-safe: one per decode thread.
 class FrameConverter {
  public:
@@ -32,6 +32,10 @@ class FrameConverter {
 
 /// Return the converter for these options.
 std::unique_ptr<FrameConverter> make_frame_converter(const TransformOptions& options);
+
+/// Return one that has zimg scale everything, as the other does where its own filters do not reach;
+/// for comparison.
+std::unique_ptr<FrameConverter> make_zimg_frame_converter(const TransformOptions& options);
 
 /// An upper bound of `scratch_bytes` for frames of this size, for the memory plan.
 std::uint64_t converter_scratch_bytes(std::uint32_t coded_width, std::uint32_t coded_height,

@@ -7,15 +7,11 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <new>
+#include <memory>
 #include <optional>
 
 namespace shardreel {
 namespace {
-
-constexpr std::size_t aligned(std::size_t bytes) {
-  return (bytes + AlignedBuffer::kAlignment - 1) & ~(AlignedBuffer::kAlignment - 1);
-}
 
 struct GraphFree {
   void operator()(zimg_filter_graph* graph) const noexcept { zimg_filter_graph_free(graph); }
@@ -92,29 +88,6 @@ int fill_row(void* user, unsigned row, unsigned left, unsigned right) noexcept {
 }
 
 }  // namespace
-
-std::byte* AlignedBuffer::reserve(std::size_t bytes) {
-  if (bytes > capacity_) {
-    memory_.reset();
-    capacity_ = 0;
-    const std::size_t rounded = aligned(bytes);
-    memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
-    if (memory_ == nullptr) throw std::bad_alloc();
-    capacity_ = rounded;
-  }
-  return memory_.get();
-}
-
-void Plane::resize(std::uint32_t width, std::uint32_t height) {
-  width_ = width;
-  height_ = height;
-  stride_ = aligned(width * sizeof(std::uint16_t)) / sizeof(std::uint16_t);
-  samples_ = reinterpret_cast<std::uint16_t*>(buffer_.reserve(bytes(width, height)));
-}
-
-std::uint64_t Plane::bytes(std::uint64_t width, std::uint64_t height) {
-  return aligned(width * sizeof(std::uint16_t)) * height;
-}
 
 /// One zimg graph and what it was built for.
 struct PlaneScaler::Graph {
@@ -207,7 +180,7 @@ Result<void> PlaneScaler::scale(const ComponentRows& from, const Region& region,
     const std::size_t rows = std::min<std::size_t>(std::size_t{source.mask} + 1, range.count);
     source.rows = &from;
     source.first = range.first;
-    source.stride = aligned(from.width() * from.sample_bytes());
+    source.stride = AlignedBuffer::rounded(from.width() * from.sample_bytes());
     source.ring = rows_.reserve(source.stride * rows);
     input.plane[0] = {source.ring, static_cast<std::ptrdiff_t>(source.stride), source.mask};
   }
@@ -239,7 +212,7 @@ std::uint64_t PlaneScaler::scratch_bound(std::uint64_t width, std::uint64_t heig
   // is low), twice: as read, and as words; and blocks of 32 rows for the filter along the row.
   const std::uint64_t filter = taps(static_cast<double>(height), static_cast<double>(smallest));
   const std::uint64_t rows = std::min(std::bit_ceil(filter + 64), height + 64) + 64;
-  const std::uint64_t row = aligned(2 * std::max(width, largest)) + 128;
+  const std::uint64_t row = AlignedBuffer::rounded(2 * std::max(width, largest)) + 128;
   // `graph_bytes` with taps <= 2 * (from / to + 1).
   const std::uint64_t graph = 24 * (width + height) + 2 * 120 * largest + 4096;
   return 3 * rows * row + 65536 + kMaxGraphs * graph;

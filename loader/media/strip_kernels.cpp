@@ -1,0 +1,370 @@
+#include "loader/media/strip_kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+// What is compiled: the portable baseline, SSE4, AVX2, AVX-512 (x86) and NEON. SSSE3 and the
+// second AVX-512 would only add compile time; vectors of unknown length do not fit the transposes.
+#undef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS \
+  (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV | HWY_SCALAR)
+// Highway 1.0.3 gives up its portable target with g++ before 12.3 for a fault of some operation;
+// the tests compare every target's bytes, and its other one, without blocks of 128 bits, does not
+// fit.
+#undef HWY_BROKEN_EMU128
+#define HWY_BROKEN_EMU128 0
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "loader/media/strip_kernels.cpp"
+#include <hwy/foreach_target.h>
+// Must come after foreach_target.
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace shardreel {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+constexpr hn::CappedTag<std::uint16_t, kStripRows> kWords{};
+constexpr hn::CappedTag<std::int16_t, kStripRows> kSigned{};
+constexpr hn::CappedTag<std::uint8_t, kGranule> kBytes{};
+using Words = hn::Vec<decltype(kWords)>;
+using Signed = hn::Vec<decltype(kSigned)>;
+using Bytes = hn::Vec<decltype(kBytes)>;
+
+constexpr std::size_t kLanes = hn::MaxLanes(decltype(kWords)());  // 8, 16 or 32 words
+constexpr std::size_t kBlocks = kLanes / 8;                       // of 128 bits in a vector
+constexpr std::size_t kColumnVectors = kStripRows / kLanes;       // hold one column of a strip
+constexpr std::size_t kColumnBlock = 8 * kStripRows;              // words; 8 columns of a strip
+
+/// Store the vector's 128-bit blocks `step` words apart.
+template <class D, class V>
+HWY_INLINE void store_blocks(D d, V vector, std::uint16_t* to, std::size_t step) {
+  if constexpr (hn::MaxLanes(D()) == 8) {
+    hn::Store(vector, d, to);
+  } else {
+    const hn::Half<D> half;
+    store_blocks(half, hn::LowerHalf(half, vector), to, step);
+    store_blocks(half, hn::UpperHalf(half, vector), to + hn::MaxLanes(D()) / 16 * step, step);
+  }
+}
+
+/// Where a row of a strip lies in a block of 8 columns, so that eight vectors in a row hold rows i,
+/// 8 + i, ... side by side: transposing them gives whole vectors of a column.
+constexpr std::size_t row_place(std::size_t row) {
+  const std::size_t part = row / kLanes, block = row / 8 % kBlocks, i = row % 8;
+  return ((part * 8 + i) * kBlocks + block) * 8;
+}
+
+/// One row of a granule, to its place in the granule's blocks. Products are rounded down; `bias`
+/// puts back what that takes on average.
+HWY_INLINE void filter_bytes(const std::uint8_t* HWY_RESTRICT from, std::ptrdiff_t stride,
+                             const std::uint16_t* HWY_RESTRICT weights, int taps, Words bias,
+                             std::uint16_t* HWY_RESTRICT to) {
+  constexpr std::size_t kVectors = kGranule / (2 * kLanes);
+  Words even[kVectors], odd[kVectors];
+  for (std::size_t v = 0; v < kVectors; ++v) even[v] = odd[v] = bias;
+  const Words upper = hn::Set(kWords, 0xff00);
+  for (int t = 0; t < taps; ++t, from += stride) {
+    const Words weight = hn::Set(kWords, weights[t]);
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      // A word holds two samples: the even one is shifted up, the odd one is up already.
+      const Words pair = hn::BitCast(kWords, hn::LoadU(kBytes, from + v * 2 * kLanes));
+      even[v] = hn::SaturatedAdd(even[v], hn::MulHigh(hn::ShiftLeft<8>(pair), weight));
+      odd[v] = hn::SaturatedAdd(odd[v], hn::MulHigh(hn::And(pair, upper), weight));
+    }
+  }
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    std::uint16_t* blocks = to + 2 * v * kBlocks * kColumnBlock;
+    store_blocks(kWords, even[v], blocks, 2 * kColumnBlock);
+    store_blocks(kWords, odd[v], blocks + kColumnBlock, 2 * kColumnBlock);
+  }
+}
+
+/// The same for samples of `16 - shift` bits in words.
+HWY_INLINE void filter_words(const std::uint8_t* HWY_RESTRICT from, std::ptrdiff_t stride,
+                             int shift, const std::uint16_t* HWY_RESTRICT weights, int taps,
+                             Words bias, std::uint16_t* HWY_RESTRICT to) {
+  constexpr std::size_t kVectors = kGranule / kLanes;
+  Words sum[kVectors];
+  for (std::size_t v = 0; v < kVectors; ++v) sum[v] = bias;
+  for (int t = 0; t < taps; ++t, from += stride) {
+    const Words weight = hn::Set(kWords, weights[t]);
+    for (std::size_t v = 0; v < kVectors; ++v) {
+      // Rows need not be aligned to words.
+      const Words raw = hn::BitCast(kWords, hn::LoadU(kBytes, from + v * 2 * kLanes));
+      sum[v] = hn::SaturatedAdd(sum[v], hn::MulHigh(hn::ShiftLeftSame(raw, shift), weight));
+    }
+  }
+  for (std::size_t v = 0; v < kVectors; ++v) {
+    store_blocks(kWords, sum[v], to + v * kBlocks * kColumnBlock, kColumnBlock);
+  }
+}
+
+/// Transpose a granule: blocks of 8 columns, as `row_place` lays them, to columns of the strip.
+/// Of bytes, blocks hold the even and the odd columns of 16 in turn.
+HWY_INLINE void transpose_granule(const std::uint16_t* HWY_RESTRICT from, bool bytes,
+                                  std::uint16_t* HWY_RESTRICT to) {
+  for (std::size_t block = 0; block < kGranule / 8; ++block) {
+    const std::size_t column = bytes ? block / 2 * 16 + block % 2 : block * 8;
+    const std::size_t step = bytes ? 2 : 1;
+    for (std::size_t part = 0; part < kColumnVectors; ++part) {
+      Words a[8], b[8];
+      for (std::size_t i = 0; i < 8; ++i) a[i] = hn::Load(kWords, from + i * kLanes);
+      from += 8 * kLanes;
+      const auto shuffle = [](const Words* in, Words* out) HWY_ATTR {
+        for (std::size_t i = 0; i < 4; ++i) {
+          out[2 * i] = hn::InterleaveLower(kWords, in[i], in[i + 4]);
+          out[2 * i + 1] = hn::InterleaveUpper(kWords, in[i], in[i + 4]);
+        }
+      };
+      shuffle(a, b);
+      shuffle(b, a);
+      shuffle(a, b);
+      for (std::size_t i = 0; i < 8; ++i) {
+        hn::Store(b[i], kWords, to + (column + i * step) * kStripRows + part * kLanes);
+      }
+    }
+  }
+}
+
+/// Taps whose weight is not zero; those at the end are left out.
+HWY_INLINE int used_taps(const std::uint16_t* weights, int taps) {
+  while (taps > 1 && weights[taps - 1] == 0) --taps;
+  return taps;
+}
+
+void filter_columns(const ColumnsJob& job) {
+  const auto sample_bytes = static_cast<std::size_t>(job.sample_bytes);
+  const Words bias = hn::Set(kWords, static_cast<std::uint16_t>(job.filter.count / 2));
+  for (std::size_t start = 0; start < job.columns; start += kChunk) {
+    const std::size_t end = std::min(start + kChunk, job.columns);
+    // The last granule ends with the columns: some are done twice, none beyond is read.
+    std::size_t column[kChunk / kGranule] = {}, granules = 0;
+    for (std::size_t x = start; x < end; x += kGranule) {
+      column[granules++] = std::min(x, job.columns - kGranule);
+    }
+    const std::uint16_t* weights = job.filter.weights;
+    for (std::size_t row = 0; row < job.rows; ++row, weights += job.filter.count) {
+      const std::uint8_t* from = job.source + (job.filter.first[row] - job.origin) * job.stride;
+      const int taps = used_taps(weights, job.filter.count);
+      for (std::size_t g = 0; g < granules; ++g) {
+        std::uint16_t* to = job.work + g * kGranule * kStripRows + row_place(row);
+        const std::uint8_t* at = from + column[g] * sample_bytes;
+        if (sample_bytes == 1) {
+          filter_bytes(at, job.stride, weights, taps, bias, to);
+        } else {
+          filter_words(at, job.stride, 16 - job.depth, weights, taps, bias, to);
+        }
+      }
+    }
+    for (std::size_t g = 0; g < granules; ++g) {
+      transpose_granule(job.work + g * kGranule * kStripRows, sample_bytes == 1,
+                        job.to + column[g] * kStripRows);
+    }
+  }
+}
+
+/// One output column of a strip, from the columns at `from`.
+struct Column {
+  Signed part[kColumnVectors];
+};
+
+HWY_INLINE Column filter_column(const std::uint16_t* HWY_RESTRICT from, std::int32_t origin,
+                                const Taps& filter, std::size_t x, Words bias) {
+  from += static_cast<std::size_t>(filter.first[x] - origin) * kStripRows;
+  const std::uint16_t* weights = filter.weights + x * static_cast<std::size_t>(filter.count);
+  Words sum[kColumnVectors];
+  for (std::size_t v = 0; v < kColumnVectors; ++v) sum[v] = bias;
+  for (int t = 0; t < filter.count; ++t, from += kStripRows) {
+    const Words weight = hn::Set(kWords, weights[t]);
+    for (std::size_t v = 0; v < kColumnVectors; ++v) {
+      const Words samples = hn::Load(kWords, from + v * kLanes);
+      sum[v] = hn::SaturatedAdd(sum[v], hn::MulHigh(samples, weight));
+    }
+  }
+  // Around zero, so that they fit signed words.
+  const Words middle = hn::Set(kWords, 0x8000);
+  Column column;
+  for (std::size_t v = 0; v < kColumnVectors; ++v) {
+    column.part[v] = hn::BitCast(kSigned, hn::Xor(sum[v], middle));
+  }
+  return column;
+}
+
+/// Row `row` of the transposed slot begins here in the work memory, and its second half
+/// `half_bytes` later: sixteen vectors in a row hold rows i, 16 + i, ... side by side, as in
+/// `row_place`.
+HWY_INLINE std::size_t byte_place(std::size_t row) {
+  constexpr std::size_t kVector = 2 * kLanes;
+  return row / kVector * kVector * kStripRows + row % 16 * kVector + row % kVector / 16 * 16;
+}
+constexpr std::size_t kHalf = 16 * 2 * kLanes;
+
+/// Round, clamp and store 32 sums.
+HWY_INLINE void store_bytes(const Column& sums, std::uint8_t* lower, std::uint8_t* upper) {
+  const hn::Rebind<std::uint8_t, decltype(kSigned)> narrow;
+  for (std::size_t v = 0; v < kColumnVectors; ++v) {
+    const auto bytes = hn::DemoteTo(narrow, hn::ShiftRight<5>(sums.part[v]));
+    if constexpr (kLanes == 32) {
+      const hn::Half<decltype(narrow)> half;
+      hn::StoreU(hn::LowerHalf(half, bytes), half, lower);
+      hn::StoreU(hn::UpperHalf(half, bytes), half, upper);
+    } else {
+      const std::size_t row = v * kLanes;
+      hn::StoreU(bytes, narrow, row < 16 ? lower + row : upper + (row - 16));
+    }
+  }
+}
+
+/// Filter and map all columns; each output component is one row of kStripRows bytes in the work
+/// memory.
+template <int kInputs, int kOutputs>
+void map_columns(const StripJob& job) {
+  Words bias[3];
+  Signed factor[3][3], offset[3];
+  for (std::size_t o = 0; o < kOutputs; ++o) {
+    offset[o] = hn::Set(kSigned, job.map.offset[o]);
+    for (std::size_t i = 0; i < kInputs; ++i) {
+      factor[o][i] = hn::Set(kSigned, job.map.factor[o][i]);
+    }
+  }
+  for (std::size_t i = 0; i < kInputs; ++i) {
+    bias[i] = hn::Set(kWords, static_cast<std::uint16_t>(job.filter[i].count / 2));
+  }
+  for (std::size_t x = 0; x < job.width; ++x) {
+    Column in[kInputs];
+    for (std::size_t i = 0; i < kInputs; ++i) {
+      in[i] = filter_column(job.from[i], job.origin[i], job.filter[i], x, bias[i]);
+    }
+    for (std::size_t o = 0; o < kOutputs; ++o) {
+      Column out;
+      for (std::size_t v = 0; v < kColumnVectors; ++v) {
+        out.part[v] = offset[o];
+        for (std::size_t i = 0; i < kInputs; ++i) {
+          out.part[v] = hn::Add(out.part[v], hn::MulHigh(in[i].part[v], factor[o][i]));
+        }
+      }
+      const std::size_t row = x * kOutputs + o;
+      if (job.sideways) {
+        std::uint8_t* to = job.work + row * kStripRows;
+        store_bytes(out, to, to + 16);
+      } else {
+        std::uint8_t* to = job.work + byte_place(row);
+        store_bytes(out, to, to + kHalf);
+      }
+    }
+  }
+}
+
+/// Transpose the work memory, whose rows are the slot's columns byte by byte, into the slot: that
+/// interleaves red, green and blue, too.
+void lay_upright(const StripJob& job) {
+  constexpr std::size_t kVector = 2 * kLanes;
+  const std::size_t row_bytes = job.width * static_cast<std::size_t>(job.map.outputs);
+  for (std::size_t at = 0; at < row_bytes; at += kVector) {
+    const std::size_t bytes = std::min(kVector, row_bytes - at);
+    for (std::size_t first = 0; first < job.rows; first += 16) {
+      const std::uint8_t* from = job.work + at * kStripRows + first / 16 * kHalf;
+      Bytes a[16], b[16];
+      for (std::size_t i = 0; i < 16; ++i) a[i] = hn::Load(kBytes, from + i * kVector);
+      const auto shuffle = [](const Bytes* in, Bytes* out) HWY_ATTR {
+        for (std::size_t i = 0; i < 8; ++i) {
+          out[2 * i] = hn::InterleaveLower(kBytes, in[i], in[i + 8]);
+          out[2 * i + 1] = hn::InterleaveUpper(kBytes, in[i], in[i + 8]);
+        }
+      };
+      shuffle(a, b);
+      shuffle(b, a);
+      shuffle(a, b);
+      shuffle(b, a);
+      std::uint8_t* to = job.to + first * job.stride + at;
+      const std::size_t rows = std::min<std::size_t>(16, job.rows - first);
+      if (rows == 16 && bytes == kVector) {
+        for (std::size_t i = 0; i < 16; ++i) hn::StoreU(a[i], kBytes, to + i * job.stride);
+      } else {
+        alignas(64) std::uint8_t whole[16 * kVector];
+        for (std::size_t i = 0; i < 16; ++i) hn::Store(a[i], kBytes, whole + i * kVector);
+        for (std::size_t i = 0; i < rows; ++i) {
+          std::memcpy(to + i * job.stride, whole + i * kVector, bytes);
+        }
+      }
+    }
+  }
+}
+
+/// The strip's columns are rows of the slot already; only components have to be interleaved.
+void lay_sideways(const StripJob& job) {
+  const auto outputs = static_cast<std::size_t>(job.map.outputs);
+  const hn::CappedTag<std::uint8_t, kStripRows> tag;
+  constexpr std::size_t kStep = hn::MaxLanes(decltype(tag)());
+  for (std::size_t x = 0; x < job.width; ++x) {
+    const std::uint8_t* from = job.work + x * outputs * kStripRows;
+    std::uint8_t interleaved[3 * kStripRows];
+    if (outputs == 3) {
+      for (std::size_t i = 0; i < kStripRows; i += kStep) {
+        hn::StoreInterleaved3(hn::LoadU(tag, from + i), hn::LoadU(tag, from + kStripRows + i),
+                              hn::LoadU(tag, from + 2 * kStripRows + i), tag, interleaved + 3 * i);
+      }
+      from = interleaved;
+    }
+    std::memcpy(job.to + x * job.stride, from, job.rows * outputs);
+  }
+}
+
+void write_strip(const StripJob& job) {
+  if (job.map.outputs == 3) {
+    job.map.inputs == 3 ? map_columns<3, 3>(job) : map_columns<1, 3>(job);
+  } else {
+    job.map.inputs == 3 ? map_columns<3, 1>(job) : map_columns<1, 1>(job);
+  }
+  job.sideways ? lay_sideways(job) : lay_upright(job);
+}
+
+const char* kernel_target() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace shardreel
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace shardreel {
+
+namespace {
+HWY_EXPORT(filter_columns);
+HWY_EXPORT(write_strip);
+HWY_EXPORT(kernel_target);
+}  // namespace
+
+void filter_columns(const ColumnsJob& job) { HWY_DYNAMIC_DISPATCH(filter_columns)(job); }
+const char* kernel_target() { return HWY_DYNAMIC_DISPATCH(kernel_target)(); }
+void write_strip(const StripJob& job) { HWY_DYNAMIC_DISPATCH(write_strip)(job); }
+
+IntegerMap integer_map(const AffineMap& map, const std::array<int, 3>& depth) {
+  IntegerMap integers;
+  integers.inputs = map.inputs;
+  integers.outputs = map.outputs;
+  for (std::size_t o = 0; o < static_cast<std::size_t>(map.outputs); ++o) {
+    // What the map gives in the middle of the range, where centred samples are 0.
+    double middle = map.offset[o];
+    double products = 0;
+    for (std::size_t i = 0; i < static_cast<std::size_t>(map.inputs); ++i) {
+      middle += map.factor[o][i] * std::ldexp(1, depth[i] - 1);
+      // Per 1/65536 of full scale, times 2^16 for the multiply-high, times 32 for the sum's unit.
+      const double factor = std::round(std::ldexp(map.factor[o][i], depth[i] - 16 + 16 + 5));
+      integers.factor[o][i] = static_cast<std::int16_t>(std::clamp(factor, -32768.0, 32767.0));
+      if (integers.factor[o][i] != 0) ++products;
+    }
+    // Half a step so that the shift rounds half up; half a unit for each product, because the
+    // multiply-high rounds down.
+    const double offset = std::round(32 * middle + 16 + products / 2);
+    integers.offset[o] = static_cast<std::int16_t>(std::clamp(offset, -32768.0, 32767.0));
+  }
+  return integers;
+}
+
+}  // namespace shardreel
+#endif  // HWY_ONCE
