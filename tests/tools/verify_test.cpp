@@ -285,6 +285,26 @@ TEST(Verify, FindsWhatIsWrongWithSamples) {
   EXPECT_EQ(found(verify({dir / "good/x.tar"})), Lines{});
 }
 
+TEST(Verify, VideosThatEndTooEarlyAreFound) {
+  const ScratchDir dir;
+  std::string archive;
+  Lines expected;
+  for (const auto& [codec, extension] : std::vector<std::pair<std::string, std::string>>{
+           {"-c:v libx264 -g 10 -movflags +faststart", "mp4"},
+           {"-c:v libx264 -g 10", "mkv"},
+           {"-c:v mpeg4 -g 10", "avi"}}) {
+    const std::string video = read_file(make_test_clip(codec, 20, extension));
+    archive += tar_member("good_" + extension + "." + extension, video);
+    expected.push_back(fmt::format("video_cut bad_{} {} {}", extension, extension, archive.size()));
+    archive +=
+        tar_member("bad_" + extension + "." + extension, video.substr(0, video.size() * 2 / 3));
+  }
+  const std::string path = dir / "x.tar";
+  write_file(path, padded_to_record(archive));
+  EXPECT_EQ(found(verify({path})), expected);
+  EXPECT_EQ(found(verify({path}, deep())), expected);
+}
+
 TEST(Verify, CompressedArchivesAreCheckedToTheirEnd) {
   const ScratchDir dir;
   const std::string archive = padded_to_record(tar_member("a.txt", std::string(5000, 'a')));

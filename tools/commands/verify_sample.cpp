@@ -11,6 +11,7 @@
 #include "loader/demux/video_file.h"
 #include "tools/commands/content_kind.h"
 #include "tools/commands/video_facts.h"
+#include "tools/pack/truncation.h"
 
 namespace shardreel::tools {
 namespace {
@@ -96,6 +97,12 @@ Result<SampleChecks> check_sample(const WalkedSample& walked, bool deep, VideoDe
     checker.check_field(field, is_video);
     if (!is_video || field.size == 0) continue;
     ++checks.videos;
+    const auto missing = find_truncation(*field.content);
+    if (missing && *missing) {
+      // Demuxers show what is there and say nothing; the reason is worth more than what follows.
+      checker.add(FindingKind::kVideoCut, field, **missing);
+      continue;
+    }
     if (deep) {
       checker.check_deep(field, check_video(field.content, field.name, decoder, stop));
     } else {
