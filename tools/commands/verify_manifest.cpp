@@ -84,6 +84,8 @@ std::vector<Finding> ManifestChecks::check(const WalkedShard& shard, std::uint64
     return findings;
   }
   if (!shard.file_bytes) return findings;
+  // clang 14 does not capture a structured binding.
+  const std::string& manifest_path = loaded->path;
   const auto differs = [&](FindingKind kind, std::string_view what, std::uint64_t there,
                            std::uint64_t expected) {
     findings.push_back(
