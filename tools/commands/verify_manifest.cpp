@@ -90,7 +90,7 @@ std::vector<Finding> ManifestChecks::check(const WalkedShard& shard, std::uint64
                            std::uint64_t expected) {
     findings.push_back(
         finding(kind, shard.url, shard.number,
-                fmt::format("{} {}; {} says {}", there, what, loaded->path, expected)));
+                fmt::format("{} {}; {} says {}", there, what, manifest_path, expected)));
   };
   const ManifestCounts& counts = listed->counts;
   if (*shard.file_bytes != counts.bytes)
