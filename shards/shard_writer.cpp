@@ -15,7 +15,8 @@
 
 #include "shardreel/units.h"
 #include "shards/file_access.h"
-#include "shards/sample_grouper.h"
+#include "shards/member_name.h"
+#include "shards/sha256.h"
 #include "shards/tar_header.h"
 #include "shards/unique_fd.h"
 
@@ -42,8 +43,10 @@ Result<void> sync_directory(const std::string& directory) {
 class ShardFile {
  public:
   static Result<ShardFile> create(const std::string& directory, const std::string& name,
-                                  bool overwrite) {
+                                  const ShardWriterOptions& options) {
+    const bool overwrite = options.overwrite;
     ShardFile file;
+    if (options.sha256) file.digest_.emplace();
     file.path_ = directory + "/" + name;
     struct stat facts {};
     if (!overwrite && lstat(file.path_.c_str(), &facts) == 0) return in_the_way(file.path_);
@@ -56,7 +59,8 @@ class ShardFile {
       : path_(std::move(other.path_)),
         temporary_(std::exchange(other.temporary_, {})),
         fd_(std::move(other.fd_)),
-        size_(other.size_) {}
+        size_(other.size_),
+        digest_(std::move(other.digest_)) {}
   ShardFile& operator=(ShardFile&&) = delete;
   ~ShardFile() {
     if (!temporary_.empty()) unlink(temporary_.c_str());
@@ -64,7 +68,9 @@ class ShardFile {
 
   Result<void> append(std::span<const std::byte> bytes) {
     auto written = write_at(fd_.get(), size_, bytes, fmt::format("'{}'", temporary_));
-    if (written) size_ += bytes.size();
+    if (!written) return written;
+    size_ += bytes.size();
+    if (digest_) digest_->update(bytes);
     return written;
   }
 
@@ -85,6 +91,9 @@ class ShardFile {
     return sync_directory(directory);
   }
 
+  /// The digest of what was appended; empty unless asked for. Call once.
+  Result<std::string> sha256() { return digest_ ? digest_->finish() : std::string(); }
+
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
@@ -104,29 +113,8 @@ class ShardFile {
   std::string temporary_;
   UniqueFd fd_;
   std::uint64_t size_ = 0;
+  std::optional<Sha256> digest_;
 };
-
-/// A member's name must read back as the key and field it was written for.
-Result<void> check_name(std::string_view key, std::string_view field) {
-  const std::string name = fmt::format("{}.{}", key, field);
-  const auto refuse = [&](std::string_view why) {
-    return invalid(fmt::format("key '{}' with field '{}': {}", key, field, why)).at({}, key);
-  };
-  if (key.empty()) return refuse("the key is empty");
-  if (name.find('\0') != std::string::npos) return refuse("names cannot hold a zero byte");
-  const auto split = split_member_name(name);
-  if (!split) return refuse("a reader would ignore the member");
-  if (split->key != key || split->field != field) {
-    return refuse(fmt::format("a reader would take it as key '{}' with field '{}'", split->key,
-                              split->field));
-  }
-  if (lower_field(field) != field) {
-    return refuse(fmt::format("a reader would lower the field to '{}'", lower_field(field)));
-  }
-  if (is_metadata_name(name)) return refuse("a reader would skip the member as metadata");
-  if (is_reserved_field(field) || field == "__bad__") return refuse("the field name is reserved");
-  return {};
-}
 
 }  // namespace
 
@@ -141,8 +129,9 @@ struct ShardWriter::State {
   bool finished = false;
 
   Result<void> begin_shard() {
-    const std::string name = fmt::format("{}{:06}.tar", options.prefix, written.size());
-    auto created = ShardFile::create(options.directory, name, options.overwrite);
+    const std::string name =
+        fmt::format("{}{:06}.tar", options.prefix, options.first_shard + written.size());
+    auto created = ShardFile::create(options.directory, name, options);
     if (!created) return std::move(created.error());
     file.emplace(std::move(*created));
     samples = payload = 0;
@@ -154,10 +143,19 @@ struct ShardWriter::State {
     const std::uint64_t end = file->size() + 2 * kTarBlockBytes;
     const std::uint64_t padded = (end + kTarRecordBytes - 1) / kTarRecordBytes * kTarRecordBytes;
     if (auto put = append_zeros(padded - file->size()); !put) return put;
+    auto digest = file->sha256();
+    if (!digest) return std::move(digest.error());
     if (auto out = file->publish(options.directory, options.overwrite); !out) return out;
-    written.push_back({file->path(), samples, file->size()});
+    written.push_back({file->path(), samples, file->size(), std::move(*digest)});
     file.reset();
     return {};
+  }
+
+  /// Whether a sample of so many bytes goes into the shard that is being written.
+  [[nodiscard]] bool has_room(std::uint64_t bytes) const {
+    if (options.max_samples > 0 && samples >= options.max_samples) return false;
+    if (options.max_bytes == 0 || samples == 0) return true;
+    return payload < options.max_bytes && bytes <= options.max_bytes - payload;
   }
 
   Result<void> append_zeros(std::uint64_t count) {
@@ -202,7 +200,7 @@ struct ShardWriter::State {
     }
     std::vector<const FieldToWrite*> sorted;
     for (const FieldToWrite& field : fields) {
-      if (auto good = check_name(key, field.name); !good) return std::move(good.error());
+      if (auto good = check_member_name(key, field.name); !good) return std::move(good.error());
       if (field.content == nullptr) {
         return invalid(fmt::format("field {} has no content", field.name)).at({}, key);
       }
@@ -235,10 +233,7 @@ struct ShardWriter::State {
     auto sorted = checked(key, fields, bytes);
     if (!sorted) return std::move(sorted.error());
 
-    const bool full = (options.max_samples > 0 && samples >= options.max_samples) ||
-                      (options.max_bytes > 0 && samples > 0 &&
-                       (payload >= options.max_bytes || bytes > options.max_bytes - payload));
-    if (file && full) {
+    if (file && !has_room(bytes)) {
       if (auto ended = end_shard(); !ended) return ended;
     }
     if (!file) {
@@ -286,15 +281,31 @@ Result<void> ShardWriter::write(std::string_view key, std::span<const FieldToWri
   return state_->write(key, fields);
 }
 
-Result<std::vector<WrittenShard>> ShardWriter::finish() {
-  if (state_->file) {
-    auto ended = state_->end_shard();
-    if (!ended) {
-      state_->file.reset();
-      state_->finished = true;
-      return std::move(ended.error());
-    }
+bool ShardWriter::fits(std::span<const FieldToWrite> fields) const noexcept {
+  if (!state_->file) return true;
+  std::uint64_t bytes = 0;
+  for (const FieldToWrite& field : fields) {
+    const auto grown = checked_add(bytes, field.content == nullptr ? 0 : field.content->size());
+    if (!grown) return false;
+    bytes = *grown;
   }
+  return state_->has_room(bytes);
+}
+
+Result<void> ShardWriter::end_shard() {
+  if (!state_->file) return {};
+  auto ended = state_->end_shard();
+  if (!ended) {
+    state_->file.reset();
+    state_->finished = true;
+  }
+  return ended;
+}
+
+const std::vector<WrittenShard>& ShardWriter::written() const noexcept { return state_->written; }
+
+Result<std::vector<WrittenShard>> ShardWriter::finish() {
+  if (auto ended = end_shard(); !ended) return std::move(ended.error());
   state_->finished = true;
   return std::move(state_->written);
 }

@@ -19,7 +19,6 @@ extern "C" {
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "shardreel/units.h"
 #include "tools/commands/feed.h"
 #include "tools/commands/index_command.h"
 #include "tools/commands/inspect.h"
@@ -73,25 +72,10 @@ int run(int argc, char** argv) {
   app.require_subcommand(0, 1);
 
   PackOptions pack;
+  pack.tool = "shardreel " SHARDREEL_VERSION;
   CLI::App* pack_app =
       app.add_subcommand("pack", "Put videos, with the files beside them, into tar shards");
-  pack_app->add_option("inputs", pack.inputs, "Videos, and folders that are walked")->required();
-  pack_app->add_option("--out", pack.out, "Folder of the shards")->required()->type_name("DIR");
-  pack_app->add_option("--prefix", pack.prefix, "Names of shards begin so")->capture_default_str();
-  pack_app->add_option("--shard-samples", pack.shard_samples, "Samples of a shard at most")
-      ->check(CLI::PositiveNumber);
-  pack_app
-      ->add_option_function<std::string>(
-          "--shard-bytes",
-          [&pack](const std::string& text) {
-            const auto bytes = shardreel::parse_bytes(text);
-            if (!bytes) throw CLI::ValidationError("--shard-bytes", bytes.error().message);
-            pack.shard_bytes = *bytes;
-          },
-          "Bytes of a shard's files at most, e.g. 1GiB")
-      ->type_name("SIZE");
-  pack_app->add_flag("--overwrite", pack.overwrite, "Replace shards that exist");
-  pack_app->add_flag("--json", pack.json, "Print one JSON object on standard output");
+  add_pack_flags(*pack_app, pack);
 
   IndexCommand index;
   CLI::App* index_app =

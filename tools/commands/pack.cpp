@@ -2,153 +2,263 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <stop_token>
 #include <string_view>
-#include <unordered_set>
-#include <vector>
+#include <thread>
+#include <utility>
 
-#include "shardreel/shard_writer.h"
-#include "shardreel/units.h"
-#include "tools/commands/pack_files.h"
+#include "tools/commands/signal_watch.h"
+#include "tools/pack/arrange.h"
+#include "tools/pack/finish.h"
+#include "tools/pack/folder.h"
+#include "tools/pack/report.h"
+#include "tools/pack/tasks.h"
+#include "tools/pack/write_set.h"
 
 namespace shardreel::tools {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// Open all files of a sample, or say why it is refused.
-Result<std::vector<FieldToWrite>> open_sample(const FoundSample& sample) {
-  std::vector<FieldToWrite> fields;
-  for (const auto& [field, path] : sample.files) {
-    auto stream = open_file(path);
-    if (!stream) return std::move(stream.error());
-    auto content = (*stream)->random_access();
-    if (path == sample.video && content->size() == 0) {
-      return Error{ErrorCode::kNotMedia, "the file is empty (0 bytes)", {}, {}, {}};
-    }
-    std::byte first{};
-    if (auto readable = content->read_at(0, {&first, 1}); !readable) {
-      return std::move(readable.error());
-    }
-    fields.push_back({field, std::move(content)});
-  }
-  return fields;
-}
-
-struct Packed {
-  std::vector<WrittenShard> shards;
-  std::uint64_t samples = 0;
-  std::uint64_t payload_bytes = 0;
-};
-
-Result<Packed> write_shards(const PackOptions& options, FoundFiles& found) {
-  auto writer = ShardWriter::create(
-      {options.out, options.prefix, options.shard_samples, options.shard_bytes, options.overwrite});
-  if (!writer) return std::move(writer.error());
-  Packed packed;
-  std::unordered_set<std::string> keys;
-  for (const FoundSample& sample : found.samples) {
-    if (keys.contains(sample.key)) {
-      found.refused.push_back({sample.video, fmt::format("its key '{}' is taken", sample.key)});
-      continue;
-    }
-    auto fields = open_sample(sample);
-    if (!fields) {
-      found.refused.push_back({sample.video, fields.error().message});
-      continue;
-    }
-    if (auto written = writer->write(sample.key, *fields); !written) {
-      const ErrorCode code = written.error().code;
-      if (code != ErrorCode::kInvalidOption && code != ErrorCode::kDuplicateField) {
-        return std::move(written.error());
-      }
-      found.refused.push_back(
-          {sample.video, written.error().message});  // its name; nothing written
-      continue;
-    }
-    keys.insert(sample.key);
-    ++packed.samples;
-    for (const auto& field : *fields) packed.payload_bytes += field.content->size();
-  }
-  auto shards = writer->finish();
-  if (!shards) return std::move(shards.error());
-  packed.shards = std::move(*shards);
-  return packed;
-}
-
-void print_json(const PackOptions& options, const Packed& packed, const FoundFiles& found,
-                double seconds) {
-  nlohmann::ordered_json shards = nlohmann::ordered_json::array();
-  for (const auto& shard : packed.shards) {
-    shards.push_back({{"path", shard.path}, {"samples", shard.samples}, {"bytes", shard.bytes}});
-  }
-  nlohmann::ordered_json refused = nlohmann::ordered_json::array();
-  for (const auto& [path, reason] : found.refused) {
-    refused.push_back({{"path", path}, {"reason", reason}});
-  }
-  const nlohmann::ordered_json report = {
-      {"out", options.out}, {"samples", packed.samples}, {"payload_bytes", packed.payload_bytes},
-      {"shards", shards},   {"refused", refused},        {"ignored_files", found.ignored},
-      {"seconds", seconds}};
-  // File names need not be UTF-8; JSON must be.
-  fmt::print("{}\n", report.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
-}
-
-void print_text(const PackOptions& options, const Packed& packed, const FoundFiles& found,
-                double seconds) {
-  for (const auto& shard : packed.shards) {
-    fmt::print("{}  {} samples, {}\n", shard.path, shard.samples, format_bytes(shard.bytes));
-  }
-  fmt::print(
-      "packed {} samples ({}) into {} shards in '{}' in {:.1f} s; {} refused, {} files that "
-      "belong to no video ignored\n",
-      packed.samples, format_bytes(packed.payload_bytes), packed.shards.size(), options.out,
-      seconds, found.refused.size(), found.ignored);
-}
 
 int complain(int status, std::string_view message) {
   fmt::print(stderr, "shardreel pack: {}\n", message);
   return status;
 }
 
+int complain(const Error& error) {
+  return complain(error.code == ErrorCode::kInvalidOption ? 2 : 1, error.describe());
+}
+
+/// One run of packing, step by step.
+class PackRun {
+ public:
+  explicit PackRun(const PackOptions& options) : options_(options) {}
+
+  int run() {
+    SignalWatch signals;
+    signals.on_signal([this] { stop_.request_stop(); });
+    const int status = steps();
+    signals.on_signal({});
+    const int signal = signals.received();
+    return signal != 0 && status != 0 ? 128 + signal : status;
+  }
+
+ private:
+  int steps() {
+    auto task = decide_task(options_.task_index, options_.task_count, process_environment());
+    if (!task) return complain(task.error());
+    if (!task->alone) {
+      task_ = TaskName{task->index, task->count};
+      task_words_ = task->source;
+      complain(0, task->source);
+    }
+    auto found = find_inputs(options_.inputs, options_.root);
+    if (!found) return complain(1, found.error().describe());
+    found_ = std::move(*found);
+    if (options_.prepare.segment_seconds > 0) refuse_segment_keys(found_);
+    deciding_ = deciding_options(options_, task_ ? task_->count : 0);
+    auto identity = fingerprint(found_, deciding_);
+    if (!identity) return complain(identity.error());
+
+    job_.directory = options_.out;
+    while (job_.directory.size() > 1 && job_.directory.ends_with('/')) job_.directory.pop_back();
+    job_.splits = arrange(options_, found_.items, task_);
+    job_.limits = options_.limits;
+    job_.prepare = options_.prepare;
+    job_.jobs =
+        options_.jobs > 0 ? options_.jobs : std::max(1U, std::thread::hardware_concurrency());
+    if (options_.dry_run) return plan_only();
+    return pack(*identity);
+  }
+
+  int plan_only() {
+    SetState state;
+    if (auto looked = survey(state, nullptr); !looked) return complain(looked.error());
+    Tally tally;
+    for (const auto& [item, surveyed] : state.survey) add_refusal(item, surveyed, tally);
+    tally += listed();
+    if (options_.balance != BalanceBy::kNothing) {
+      balance_splits(options_, state.survey, job_.splits);
+    }
+    complain_of(tally.refused);
+    const auto shards = planned_shards(options_, state.survey, job_.splits);
+    if (!print_plan(shards, tally, found_.ignored, deciding_, options_.json)) {
+      return complain(1, "writing the plan failed");
+    }
+    if (options_.fail_on_error && !tally.refused.empty()) return 1;
+    return shards.empty() && !task_ ? complain(1, "no video could be packed") : 0;
+  }
+
+  int pack(const std::string& identity) {
+    FolderClaim claim{job_.directory, {}, task_, header(identity), options_.overwrite};
+    for (const SplitPlan& split : job_.splits) claim.prefixes.push_back(split.prefix);
+    auto journal = claim_folder(claim);
+    if (!journal) return complain(1, journal.error().describe());
+    const std::span lines(journal->lines());
+    auto state = SetState::load(lines.empty() ? lines : lines.subspan(1));
+    if (!state) return complain(state.error());
+    outcome_.resumed = state->shards.size();
+    // The journal is ours: what lies there under our names is what a killed run had not noted.
+    job_.overwrite = options_.overwrite || !lines.empty();
+    if (state->done) return report(*state);
+
+    auto done = prepare_shards(*state, *journal);
+    if (!done) {
+      const bool nothing_yet = state->shards.empty() && refused_early_;
+      if (nothing_yet) (void)journal->remove();
+      return complain(1, done.error().describe());
+    }
+    return conclude(*state, *journal);
+  }
+
+  /// Look ahead where that is asked for, and write.
+  Result<void> prepare_shards(SetState& state, Journal& journal) {
+    if (options_.balance != BalanceBy::kNothing || options_.fail_on_error) {
+      if (auto looked = survey(state, &journal); !looked) return looked;
+    }
+    if (options_.fail_on_error) {
+      Tally tally;
+      for (const auto& [item, surveyed] : state.survey) add_refusal(item, surveyed, tally);
+      tally += listed();
+      if (!tally.refused.empty()) {
+        complain_of(tally.refused);
+        refused_early_ = true;
+        return Error{
+            ErrorCode::kNotMedia,
+            fmt::format("{} inputs are refused, and --on-error is fail; nothing was packed",
+                        tally.refused.size()),
+            {},
+            {},
+            {}};
+      }
+    }
+    if (options_.balance != BalanceBy::kNothing) {
+      balance_splits(options_, state.survey, job_.splits);
+    }
+    Progress progress("packing", count_items(), count_bytes());
+    return write_set(found_.items, job_, state, journal, progress, stop_.get_token());
+  }
+
+  int conclude(SetState& state, Journal& journal) {
+    if (task_) {
+      const nlohmann::ordered_json line = {{"done", true},
+                                           {"split", state.split},
+                                           {"item", state.item},
+                                           {"part", state.part},
+                                           {"tally", to_json(listed())}};
+      if (auto noted = journal.append(dump(line), true); !noted) return complain(noted.error());
+      state.tally += listed();
+      return report(state);
+    }
+    state.tally += listed();
+    if (state.shards.empty()) {
+      if (auto gone = journal.remove(); !gone) return complain(gone.error());
+      complain_of(state.tally.refused);
+      return complain(1, "no video could be packed");
+    }
+    const auto manifest = make_manifest(state.shards, state.tally, deciding_, options_.tool);
+    if (auto written = write_reports(job_.directory, manifest, state.tally.refused); !written) {
+      return complain(written.error());
+    }
+    outcome_.manifest = true;
+    const int status = report(state);
+    // Last: as long as it is there, the same command ends well instead of finding shards in its
+    // way.
+    if (auto gone = journal.remove(); !gone) return complain(gone.error());
+    return status;
+  }
+
+  int report(SetState& state) {
+    complain_of(state.tally.refused);
+    outcome_.out = job_.directory;
+    outcome_.shards = std::move(state.shards);
+    outcome_.tally = std::move(state.tally);
+    outcome_.ignored = found_.ignored;
+    outcome_.options = deciding_;
+    outcome_.task = task_words_;
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin_;
+    outcome_.seconds = seconds.count();
+    return print_outcome(outcome_, options_.json) ? 0 : complain(1, "writing the summary failed");
+  }
+
+  Result<void> survey(SetState& state, Journal* journal) {
+    Progress progress("checking", count_items(), count_bytes());
+    return survey_set(found_.items, job_, state, journal, progress, stop_.get_token());
+  }
+
+  /// What was refused by its name alone; the first task tells.
+  [[nodiscard]] Tally listed() const {
+    Tally tally;
+    if (!task_ || task_->index == 0) tally.refused = found_.refused;
+    return tally;
+  }
+
+  void add_refusal(std::size_t item, const Surveyed& surveyed, Tally& tally) const {
+    if (!surveyed.refused) return;
+    tally.refused.push_back({found_.items[item].video, found_.items[item].key,
+                             surveyed.refused->code, surveyed.refused->message});
+  }
+
+  /// The journal's first line, the same for all tasks of a run.
+  [[nodiscard]] std::string header(const std::string& identity) const {
+    nlohmann::ordered_json json = {{"run", identity},
+                                   {"tool", options_.tool},
+                                   {"inputs", found_.items.size()},
+                                   {"ignored", found_.ignored}};
+    json["options"] = nlohmann::ordered_json::parse(deciding_);
+    json["prefixes"] = nlohmann::ordered_json::array();
+    for (const SplitPlan& split : job_.splits) {
+      json["prefixes"].push_back(shard_prefix(options_, split.name, std::nullopt));
+    }
+    return dump(json);
+  }
+
+  [[nodiscard]] std::uint64_t count_items() const {
+    std::uint64_t count = 0;
+    for (const SplitPlan& split : job_.splits) count += split.order.size();
+    return count;
+  }
+  [[nodiscard]] std::uint64_t count_bytes() const {
+    std::uint64_t bytes = 0;
+    for (const SplitPlan& split : job_.splits) {
+      for (const std::size_t item : split.order) bytes += found_.items[item].bytes;
+    }
+    return bytes;
+  }
+
+  const PackOptions& options_;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::stop_source stop_;
+  std::optional<TaskName> task_;
+  std::string task_words_;
+  FoundItems found_;
+  std::string deciding_;
+  SetJob job_;
+  Outcome outcome_;
+  bool refused_early_ = false;
+};
+
+int run_finish(const PackOptions& options) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto outcome = finish_tasks(options.finish);
+  if (!outcome) return complain(1, outcome.error().describe());
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  outcome->seconds = seconds.count();
+  complain_of(outcome->tally.refused);
+  return print_outcome(*outcome, options.json) ? 0 : complain(1, "writing the summary failed");
+}
+
 }  // namespace
 
 int run_pack(const PackOptions& options) {
-  if (options.inputs.empty()) return complain(2, "no files or folders given");
-  if (options.out.empty()) return complain(2, "no folder to write to; give --out DIR");
-  if (options.prefix.find('/') != std::string::npos) {
-    return complain(
-        2, fmt::format("the prefix '{}' holds a '/'; name the folder with --out", options.prefix));
-  }
-  const auto start = std::chrono::steady_clock::now();
-  FoundFiles found;
-  for (const std::string& input : options.inputs) {
-    std::error_code failed;
-    const auto status = fs::status(input, failed);
-    if (!fs::exists(status)) {
-      return complain(
-          1, fmt::format("'{}': {}", input, failed ? failed.message() : "no such file or folder"));
-    }
-    if (fs::is_directory(status)) {
-      find_in_tree(input, found);
-    } else {
-      find_file(input, found);
-    }
-  }
-  auto packed = write_shards(options, found);
-  for (const auto& [path, reason] : found.refused) {
-    complain(0, fmt::format("refused '{}': {}", path, reason));
-  }
-  if (!packed) return complain(1, packed.error().describe());
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  options.json ? print_json(options, *packed, found, seconds.count())
-               : print_text(options, *packed, found, seconds.count());
-  if (std::fflush(stdout) != 0) return complain(1, "writing the summary failed");
-  if (packed->samples == 0) return complain(1, "no video could be packed");
-  return 0;
+  if (const auto problem = problem_with(options)) return complain(2, *problem);
+  // A file that outgrows the limit of this process is an error to tell, not a reason to die.
+  std::signal(SIGXFSZ, SIG_IGN);
+  if (!options.finish.empty()) return run_finish(options);
+  return PackRun(options).run();
 }
 
 }  // namespace shardreel::tools

@@ -1,29 +1,23 @@
 #pragma once
-// `shardreel pack`: files and folders of videos into tar shards.
+// `shardreel pack`: videos, with the files beside them, into tar shards.
 
-#include <cstdint>
-#include <string>
-#include <vector>
+#include "tools/pack/pack_options.h"
+
+namespace CLI {
+class App;
+}
 
 namespace shardreel::tools {
 
-struct PackOptions {
-  std::vector<std::string> inputs;  ///< files, and folders that are walked
-  std::string out;                  ///< folder of the shards
-  std::string prefix = "shard-";
-  std::uint64_t shard_samples = 0, shard_bytes = 0;  ///< 0 = no bound
-  bool overwrite = false;
-  bool json = false;
-};
+/// Add INPUTS... and the flags. `options` must outlive the parsing.
+void add_pack_flags(CLI::App& app, PackOptions& options);
 
-/// A video becomes a sample together with the files of its folder that have its name up to the
-/// extension (a.mp4, a.json, a.seg.png); its key is its path below the input folder without the
-/// extension, dots in the file's name written as `_`. Samples are in the order of the inputs,
-/// within a folder by path. Videos that are empty, unreadable or have a key that is taken are
-/// refused: they are listed and the rest is packed.
+/// Pack (or finish, or only plan) as the options say; docs/packing.md tells what that means.
 ///
-/// Prints a summary or one JSON object to standard output, problems to standard error. Returns 0
-/// when shards were written, 1 when none were or writing failed, 2 for options without a meaning.
+/// Prints a summary or one JSON object to standard output; refused inputs, progress and problems to
+/// standard error. Returns 0 when shards were written (a task's share may be empty), 1 when none
+/// were or the run failed, 2 for options without a meaning, 128 + N after signal N. A run that
+/// failed or was killed goes on when the same command is run again.
 int run_pack(const PackOptions& options);
 
 }  // namespace shardreel::tools

@@ -58,6 +58,7 @@ constexpr std::array<std::string_view, 11> kFirstBoxes{
     "ftyp", "styp", "moov", "mdat", "free", "skip", "wide", "pnot", "moof", "sidx", "uuid"};
 
 Finding walk_boxes(const RandomAccess& content) {
+  bool data = false, index = false;
   for (std::uint64_t offset = 0; offset < content.size();) {
     const auto head = Window::read(content, offset, 16);
     if (!head) return head.error();
@@ -69,6 +70,8 @@ Finding walk_boxes(const RandomAccess& content) {
                      [](unsigned char c) { return std::isprint(c) != 0 || c == 0xa9; })) {
       return std::optional<std::string>();
     }
+    data |= type == "mdat";
+    index |= type == "moov" || type == "moof";
     std::uint64_t size = head->big_endian(0, 4);
     if (size == 0) break;  // up to the end
     if (size == 1) {
@@ -79,6 +82,8 @@ Finding walk_boxes(const RandomAccess& content) {
     if (size < 8) break;  // no box: left to the demuxer
     offset += size;
   }
+  if (data && !index)
+    return std::optional<std::string>("the box 'moov' behind the data is missing");
   return std::optional<std::string>();
 }
 

@@ -46,6 +46,7 @@ tools::PackOptions packing(const std::vector<std::string>& inputs, const std::st
   options.inputs = inputs;
   options.out = out;
   options.json = true;
+  options.prepare.check = tools::CheckLevel::kNone;  // these are no videos
   return options;
 }
 
@@ -72,7 +73,7 @@ TEST(Pack, PutsVideosWithTheirSidecarsIntoShards) {
   write_file(scratch / "in/b/two.webm", "video 3");
   write_file(scratch / "in/b/c.d/two.webm", "video 4");
   auto options = packing({scratch / "in/"}, scratch / "out");
-  options.shard_samples = 3;
+  options.limits.samples = 3;
   const auto run = pack(scratch, options);
   EXPECT_EQ(run.status, 0);
   EXPECT_THAT(samples_in(run),

@@ -1,0 +1,75 @@
+#include "tools/pack/pack_options.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+
+#include "tools/pack/tally.h"
+
+namespace shardreel::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array<std::string_view, 4> kBalanceWords{"none", "bytes", "frames", "seconds"};
+
+bool is_utf8(const std::string& text) {
+  return !Json::parse(Json(text).dump(-1, ' ', true, Json::error_handler_t::ignore))
+              .is_discarded() &&
+         Json::parse(dump(Json(text))).get<std::string>() == text;
+}
+
+}  // namespace
+
+std::optional<std::string> problem_with(const PackOptions& options) {
+  if (!options.finish.empty()) return std::nullopt;
+  if (options.inputs.empty()) return "no files or folders given";
+  if (options.out.empty() && !options.dry_run) return "no folder to write to; give --out DIR";
+  if (options.prefix.find('/') != std::string::npos) {
+    return fmt::format("the prefix '{}' holds a '/'; name the folder with --out", options.prefix);
+  }
+  if (options.prefix.starts_with('.') || !is_utf8(options.prefix) ||
+      options.prefix.find('\0') != std::string::npos) {
+    return fmt::format("the prefix '{}' begins with a dot or is not UTF-8", options.prefix);
+  }
+  const bool needs_facts =
+      options.balance == BalanceBy::kFrames || options.balance == BalanceBy::kSeconds;
+  if (needs_facts && options.prepare.check == CheckLevel::kNone) {
+    return "--balance frames and seconds need --check open or decode";
+  }
+  return std::nullopt;
+}
+
+std::string deciding_options(const PackOptions& options, std::uint32_t tasks) {
+  Json json = {{"prefix", options.prefix},
+               {"shard_bytes", options.limits.bytes},
+               {"shard_samples", options.limits.samples},
+               {"balance", kBalanceWords[static_cast<std::size_t>(options.balance)]},
+               {"check", to_string(options.prepare.check)}};
+  if (options.shuffle) json["shuffle"] = *options.shuffle;
+  if (!options.splits.empty()) {
+    Json splits = Json::object();
+    for (const Split& split : options.splits) splits[split.name] = split.share;
+    json["split"] = std::move(splits);
+    json["group_by"] = options.group_by_folder ? "folder" : "key";
+  }
+  if (options.prepare.transcode) json["transcode"] = to_string(*options.prepare.transcode);
+  if (options.prepare.segment_seconds > 0) {
+    json["segment_seconds"] = options.prepare.segment_seconds;
+  }
+  if (tasks > 0) json["tasks"] = tasks;
+  return dump(json);
+}
+
+std::string shard_prefix(const PackOptions& options, const std::string& split,
+                         std::optional<std::uint32_t> task) {
+  std::string prefix = options.prefix;
+  if (!split.empty()) prefix = (options.prefix_given ? options.prefix : "") + split + "-";
+  if (task) prefix += fmt::format("{:04}-", *task);
+  return prefix;
+}
+
+}  // namespace shardreel::tools
