@@ -13,6 +13,7 @@ ArchiveInput::ArchiveInput(std::unique_ptr<ByteStream> stream)
   // A small file needs no more than its size (and one byte, for a file that is empty by now).
   const std::uint64_t most = file_ ? std::max<std::uint64_t>(file_->size(), 1) : kBlockBytes;
   block_bytes_ = static_cast<std::size_t>(std::min<std::uint64_t>(most, kBlockBytes));
+  next_bytes_ = block_bytes_;
   block_ = std::make_unique_for_overwrite<std::byte[]>(block_bytes_);
 }
 
@@ -29,7 +30,8 @@ Result<std::span<const std::byte>> ArchiveInput::next() {
   remember();
   base_ += filled_;
   filled_ = 0;
-  const std::span<std::byte> into(block_.get(), block_bytes_);
+  const std::span<std::byte> into(block_.get(), next_bytes_);
+  next_bytes_ = std::min(block_bytes_, next_bytes_ * 2);
   auto got = file_ ? file_->read_at(base_, into) : stream_->read(into);
   if (!got) {
     error_ = std::move(got.error());
@@ -51,8 +53,18 @@ std::uint64_t ArchiveInput::skip(std::uint64_t bytes) noexcept {
   if (skipped == 0) return 0;
   base_ = offset() + skipped;
   filled_ = 0;
+  next_bytes_ = std::min(block_bytes_, kHeaderBlockBytes);
   history_.clear();
   return skipped;
+}
+
+std::size_t ArchiveInput::copy_given(std::uint64_t offset,
+                                     std::span<std::byte> into) const noexcept {
+  if (offset < base_ || offset >= base_ + filled_) return 0;
+  const auto from = given().subspan(static_cast<std::size_t>(offset - base_));
+  const std::size_t count = std::min(from.size(), into.size());
+  std::memcpy(into.data(), from.data(), count);
+  return count;
 }
 
 std::optional<std::array<unsigned char, ArchiveInput::kTarBlock>> ArchiveInput::tar_block(

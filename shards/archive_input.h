@@ -20,7 +20,9 @@ namespace shardreel {
 /// reading them. Holds one block. Not thread-safe.
 class ArchiveInput {
  public:
-  static constexpr std::size_t kBlockBytes = std::size_t{1} << 20;
+  static constexpr std::size_t kBlockBytes = std::size_t{128} << 10;
+  /// The first block after a skip: a header and what is small behind it. Later ones double.
+  static constexpr std::size_t kHeaderBlockBytes = std::size_t{16} << 10;
   static constexpr std::size_t kTarBlock = 512;
 
   explicit ArchiveInput(std::unique_ptr<ByteStream> stream);
@@ -35,6 +37,8 @@ class ArchiveInput {
   [[nodiscard]] bool at_end() const noexcept { return at_end_; }
   /// Offset behind the last byte that was given and is not zero.
   [[nodiscard]] std::uint64_t nonzero_end() const noexcept { return nonzero_end_; }
+  /// Copy bytes from `offset` on, as far as they are in the block; returns how many.
+  std::size_t copy_given(std::uint64_t offset, std::span<std::byte> into) const noexcept;
   /// Look at the 512 bytes at `offset`, when they are among the last given; else nothing.
   [[nodiscard]] std::optional<std::array<unsigned char, kTarBlock>> tar_block(
       std::uint64_t offset) const;
@@ -53,10 +57,11 @@ class ArchiveInput {
 
   std::unique_ptr<ByteStream> stream_;
   std::shared_ptr<const RandomAccess> file_;  // shared with the ranges that are handed out
-  std::size_t block_bytes_;
-  std::unique_ptr<std::byte[]> block_;  ///< not a vector: nobody needs it filled with zeros
-  std::vector<std::byte> history_;      ///< what was given directly before the block
-  std::uint64_t base_ = 0;              ///< offset of the block
+  std::size_t block_bytes_;                   ///< of the allocation
+  std::size_t next_bytes_;                    ///< to read next
+  std::unique_ptr<std::byte[]> block_;        ///< not a vector: nobody needs it filled with zeros
+  std::vector<std::byte> history_;            ///< what was given directly before the block
+  std::uint64_t base_ = 0;                    ///< offset of the block
   std::size_t filled_ = 0;
   std::uint64_t nonzero_end_ = 0;
   bool at_end_ = false;

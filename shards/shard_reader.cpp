@@ -240,7 +240,7 @@ struct ShardReader::State {
         bytes = std::move(*given);
         field.in_memory = true;
       }
-      if (auto read = read_into(bytes.span()); !read) {
+      if (auto read = tar->read_into(bytes.span()); !read) {
         break_off(std::move(read.error()));
         return true;
       }
@@ -258,22 +258,6 @@ struct ShardReader::State {
     group->names.insert(field.name);
     group->sample.fields.push_back(std::move(field));
     return true;
-  }
-
-  Result<void> read_into(std::span<std::byte> into) {
-    std::size_t reached = 0;  // pieces come in order; what lies between them is a hole
-    const auto zero_until = [&](std::size_t end) {
-      if (end > reached) std::memset(into.data() + reached, 0, end - reached);
-    };
-    auto read = tar->read([&](std::uint64_t at, std::span<const std::byte> piece) -> Result<void> {
-      const auto offset = static_cast<std::size_t>(at);
-      zero_until(offset);
-      std::memcpy(into.data() + offset, piece.data(), piece.size());
-      reached = std::max(reached, offset + piece.size());
-      return {};
-    });
-    zero_until(into.size());
-    return read;
   }
 
   /// Copy a large member of a stream to a file of its own; false when that failed.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -17,6 +18,10 @@ namespace {
 
 using TarBlock = std::array<unsigned char, ArchiveInput::kTarBlock>;
 
+// Below this a content that does not end in the block costs less through the next block: another
+// read of its own would leave the blocks small (ArchiveInput::skip).
+constexpr std::size_t kDirectBytes = std::size_t{128} << 10;
+
 bool is_zero(const TarBlock& block) {
   return std::all_of(block.begin(), block.end(), [](unsigned char c) { return c == 0; });
 }
@@ -26,18 +31,23 @@ bool is_zero(const TarBlock& block) {
 /// already.)
 bool is_header(const TarBlock& block) {
   constexpr std::size_t kField = 148, kFieldEnd = 156;
-  std::int64_t expected = 0;
+  std::int32_t expected = 0;
   std::size_t i = kField;
   while (i < kFieldEnd && block[i] == ' ') ++i;
   for (; i < kFieldEnd && block[i] >= '0' && block[i] <= '7'; ++i) {
     expected = expected * 8 + (block[i] - '0');
   }
-  std::int64_t as_unsigned = 0, as_signed = 0;
-  for (i = 0; i < block.size(); ++i) {
-    const unsigned char c = i >= kField && i < kFieldEnd ? ' ' : block[i];
+  // The field is taken out afterwards: a loop without a condition is one that compilers vectorise.
+  std::int32_t as_unsigned = 0, high_bits = 0;
+  for (const unsigned char c : block) {
     as_unsigned += c;
-    as_signed += static_cast<signed char>(c);
+    high_bits += c >> 7;
   }
+  for (i = kField; i < kFieldEnd; ++i) {
+    as_unsigned += ' ' - block[i];
+    high_bits -= block[i] >> 7;
+  }
+  const std::int32_t as_signed = as_unsigned - 256 * high_bits;
   return expected == as_unsigned || expected == as_signed;
 }
 
@@ -75,6 +85,7 @@ class ArchiveTarReader final : public TarEntryReader {
   Result<void> check_nothing_behind() override;
   [[nodiscard]] bool stream_damaged() const noexcept override;
   Result<void> read(const Sink& sink) override;
+  Result<void> read_into(std::span<std::byte> into) override;
   Result<void> pass_over() override { return check_claim(); }
   [[nodiscard]] std::shared_ptr<const RandomAccess> file_range() const override;
   [[nodiscard]] Result<void> check_claim() const override;
@@ -261,6 +272,25 @@ Result<void> ArchiveTarReader::read(const Sink& sink) {
   return {};
 }
 
+Result<void> ArchiveTarReader::read_into(std::span<std::byte> into) {
+  const TarEntry& entry = state_->entry;
+  const auto& file = state_->input.file();
+  if (file == nullptr || !entry.range) return TarEntryReader::read_into(into);
+  // libarchive is not asked for this content; at the next header it skips it.
+  const std::size_t held = state_->input.copy_given(entry.data_offset, into);
+  if (held == into.size()) return {};
+  if (into.size() - held < kDirectBytes) return TarEntryReader::read_into(into);
+  auto got = file->read_at(entry.data_offset + held, into.subspan(held));
+  if (!got) return std::move(got.error());
+  if (held + *got == into.size()) return {};
+  return Error{
+      ErrorCode::kTruncated,
+      fmt::format("the member's content ends after {} bytes; expected {}", held + *got, entry.size),
+      {},
+      {},
+      entry.offset};
+}
+
 std::shared_ptr<const RandomAccess> ArchiveTarReader::file_range() const {
   const TarEntry& entry = state_->entry;
   const auto& file = state_->input.file();
@@ -294,6 +324,22 @@ std::uint64_t ArchiveTarReader::position() const noexcept {
 }
 
 }  // namespace
+
+Result<void> TarEntryReader::read_into(std::span<std::byte> into) {
+  std::size_t reached = 0;  // pieces come in order; what lies between them is a hole
+  const auto zero_until = [&](std::size_t end) {
+    if (end > reached) std::memset(into.data() + reached, 0, end - reached);
+  };
+  auto done = read([&](std::uint64_t at, std::span<const std::byte> piece) -> Result<void> {
+    const auto offset = static_cast<std::size_t>(at);
+    zero_until(offset);
+    std::memcpy(into.data() + offset, piece.data(), piece.size());
+    reached = std::max(reached, offset + piece.size());
+    return {};
+  });
+  zero_until(into.size());
+  return done;
+}
 
 std::unique_ptr<TarEntryReader> TarEntryReader::make(std::unique_ptr<ByteStream> stream,
                                                      Integrity integrity) {

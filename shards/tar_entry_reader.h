@@ -51,6 +51,10 @@ class TarEntryReader {
   using Sink = std::function<Result<void>(std::uint64_t offset, std::span<const std::byte> piece)>;
   virtual Result<void> read(const Sink& sink) = 0;
 
+  /// Read the current entry's content whole into `into`, which is as large as it, holes as zeros.
+  /// Large contents of a plain file go there without passing through a buffer.
+  virtual Result<void> read_into(std::span<std::byte> into);
+
   /// Go to the end of the current entry's content without giving it; an error as `read` would give
   /// where that is known without reading.
   virtual Result<void> pass_over() = 0;
