@@ -118,7 +118,6 @@ class ReferenceTarReader final : public TarEntryReader {
   PaxRecords global_;
   std::int64_t next_offset_ = 0;  ///< where the next header is expected
   Header header_;
-  bool begun_ = false;
 };
 
 Result<std::string> ReferenceTarReader::read_text(std::int64_t bytes) {
