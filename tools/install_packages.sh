@@ -2,6 +2,7 @@
 # Install the Debian packages that shardreel needs and that are not there yet; quiet when nothing is missing.
 #
 #   tools/install_packages.sh build        what building and running needs
+#   tools/install_packages.sh python       what the Python package needs besides
 #   tools/install_packages.sh test         what tests and lint need besides
 #   tools/install_packages.sh full         what `tests/run.sh --full` needs besides (clang's runtimes)
 #   tools/install_packages.sh peers        what benchmarks/run.py and shuffle_memory.py compare with and draw
@@ -14,6 +15,7 @@ build=(
   libbz2-dev liblzma-dev libssl-dev libsqlite3-dev
   ffmpeg python3
 )
+python=(python3-dev pybind11-dev python3-numpy python3-pip python3-venv)
 test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd)
 full=(clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14)
 
@@ -23,10 +25,11 @@ peers=(
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
-  test) wanted=("${build[@]}" "${test[@]}") ;;
-  full) wanted=("${build[@]}" "${test[@]}" "${full[@]}") ;;
+  python) wanted=("${build[@]}" "${python[@]}") ;;
+  test) wanted=("${build[@]}" "${python[@]}" "${test[@]}") ;;
+  full) wanted=("${build[@]}" "${python[@]}" "${test[@]}" "${full[@]}") ;;
   peers) wanted=("${build[@]}" "${peers[@]}") ;;
-  *) echo "usage: $0 build|test|full|peers" >&2; exit 2 ;;
+  *) echo "usage: $0 build|python|test|full|peers" >&2; exit 2 ;;
 esac
 
 missing=()

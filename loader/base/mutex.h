@@ -57,6 +57,14 @@ class Condition {
     return !stop.stop_requested();
   }
 
+  /// The same, until `deadline` at the latest; whoever waits looks at the clock.
+  bool wait_until(Mutex& mutex, const std::stop_token& stop,
+                  std::chrono::steady_clock::time_point deadline) SHARDREEL_REQUIRES(mutex) {
+    bool woken = false;
+    condition_.wait_until(mutex, stop, deadline, [&woken] { return std::exchange(woken, true); });
+    return !stop.stop_requested();
+  }
+
   /// Wait at most `period`, too; only for what no notification can tell (the end of a child
   /// process).
   bool wait_for(Mutex& mutex, const std::stop_token& stop, std::chrono::milliseconds period)

@@ -123,9 +123,10 @@ bool BatchQueue::push(BatchItem item, std::uint64_t generation) {
   return true;
 }
 
-std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop) {
+bool BatchQueue::await_item(std::optional<std::chrono::steady_clock::time_point> deadline,
+                            const std::stop_token& stop) {
   bool warn = false;
-  std::optional<BatchItem> taken;
+  bool there = true;
   {
     const MutexLock lock(state_->mutex);
     while (state_->items.empty()) {
@@ -136,20 +137,36 @@ std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop) {
         warn = !std::exchange(state_->warned, true);
         state_->changed.notify_all();
       }
-      if (!state_->changed.wait(state_->mutex, stop)) return std::nullopt;
-    }
-    auto& front = state_->items.front();
-    if (std::holds_alternative<RunOver>(front)) {
-      taken = RunOver{};
-    } else if (const auto* error = std::get_if<Error>(&front)) {
-      taken = *error;
-    } else {
-      taken = std::move(front);
-      state_->items.pop_front();
+      there = deadline ? state_->changed.wait_until(state_->mutex, stop, *deadline)
+                       : state_->changed.wait(state_->mutex, stop);
+      if (!there) break;
+      if (deadline && std::chrono::steady_clock::now() >= *deadline) {
+        there = !state_->items.empty();
+        break;
+      }
     }
   }
   if (warn && on_held_) on_held_();
-  return taken;
+  return there;
+}
+
+bool BatchQueue::wait_until(std::chrono::steady_clock::time_point deadline,
+                            const std::stop_token& stop) {
+  return await_item(deadline, stop) || stop.stop_requested();
+}
+
+std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop) {
+  for (;;) {
+    if (!await_item(std::nullopt, stop)) return std::nullopt;
+    const MutexLock lock(state_->mutex);
+    if (state_->items.empty()) continue;  // voided meanwhile
+    auto& front = state_->items.front();
+    if (std::holds_alternative<RunOver>(front)) return RunOver{};
+    if (const auto* error = std::get_if<Error>(&front)) return *error;
+    std::optional<BatchItem> taken(std::move(front));
+    state_->items.pop_front();
+    return taken;
+  }
 }
 
 std::uint64_t BatchQueue::restart(std::uint64_t generation) {

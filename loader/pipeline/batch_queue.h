@@ -2,6 +2,7 @@
 // Between a lane and its consumer: the lane's batch buffers, the finished batches, the end of
 // things.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,6 +40,8 @@ class BatchQueue {
   bool push(BatchItem item, std::uint64_t generation);
 
   // --- the consumer
+  /// Wait for an item, until `deadline` at the latest; whether `take` would not wait.
+  bool wait_until(std::chrono::steady_clock::time_point deadline, const std::stop_token& stop);
   /// Wait for the next item; nothing when stopped. RunOver and Error stay for the next call.
   std::optional<BatchItem> take(const std::stop_token& stop);
 
@@ -53,6 +56,8 @@ class BatchQueue {
   struct State;
   class PooledBlock;
   class HeldBlock;
+  bool await_item(std::optional<std::chrono::steady_clock::time_point> deadline,
+                  const std::stop_token& stop);
 
   const std::shared_ptr<State> state_;  // shared with the batches in the consumer's hands
   const std::function<void()> on_held_;

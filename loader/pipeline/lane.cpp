@@ -189,7 +189,7 @@ std::optional<Batch> Lane::next() {
   {
     {
       const MutexLock lock(mutex_);
-      waiting_since_ = std::chrono::steady_clock::now();
+      if (!waiting_since_) waiting_since_ = std::chrono::steady_clock::now();
     }
     const Timed timed(context_.counters.consumer_wait);
     item = queue_.take(stop_.get_token());
@@ -212,6 +212,20 @@ std::optional<Batch> Lane::next() {
   }
   if (const auto* error = std::get_if<Error>(&*item)) throw ShardreelError(*error);
   return std::nullopt;
+}
+
+bool Lane::wait(std::chrono::milliseconds most) {
+  {
+    const MutexLock lock(mutex_);
+    if (!waiting_since_) waiting_since_ = std::chrono::steady_clock::now();
+  }
+  const Timed timed(context_.counters.consumer_wait);
+  const bool there = queue_.wait_until(std::chrono::steady_clock::now() + most, stop_.get_token());
+  if (there) {
+    const MutexLock lock(mutex_);
+    waiting_since_.reset();
+  }
+  return there;
 }
 
 std::string Lane::stalled(std::chrono::seconds least) const {

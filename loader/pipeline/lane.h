@@ -53,6 +53,8 @@ class Lane {
 
   /// See Loader::next.
   std::optional<Batch> next();
+  /// See Loader::wait.
+  bool wait(std::chrono::milliseconds most);
   void set_epoch(std::uint64_t epoch);
   [[nodiscard]] std::uint64_t epoch() const;
 

@@ -190,6 +190,9 @@ Loader::~Loader() = default;
 
 std::size_t Loader::lanes() const noexcept { return impl_->lanes().size(); }
 std::optional<Batch> Loader::next(std::size_t lane) { return impl_->next(lane); }
+bool Loader::wait(std::chrono::milliseconds most, std::size_t lane) {
+  return impl_->lane(lane).wait(most);
+}
 void Loader::set_epoch(std::uint64_t epoch) {
   for (const auto& lane : impl_->lanes()) lane->set_epoch(epoch);
 }

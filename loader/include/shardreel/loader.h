@@ -1,6 +1,7 @@
 #pragma once
 // The loader: open it from options, take batches, stop it.
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -40,6 +41,10 @@ class Loader {
   /// when the run cannot go on; batches made before the failure are delivered first. After `stop`:
   /// kStopped.
   std::optional<Batch> next(std::size_t lane = 0);
+
+  /// Wait at most `most` for what `next(lane)` gives; whether that would return (or throw) at once.
+  /// For callers that have to look at something else now and then.
+  [[nodiscard]] bool wait(std::chrono::milliseconds most, std::size_t lane = 0);
 
   /// Make `epoch` the one that the next call of `next` on each lane begins; what was read ahead is
   /// discarded.

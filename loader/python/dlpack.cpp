@@ -1,0 +1,89 @@
+#include "loader/python/dlpack.h"
+
+namespace shardreel::python {
+namespace {
+
+// The structures of the DLPack specification (dmlc.github.io/dlpack), as C lays them out.
+struct DLDevice {
+  std::int32_t device_type;
+  std::int32_t device_id;
+};
+struct DLDataType {
+  std::uint8_t code, bits;
+  std::uint16_t lanes;
+};
+struct DLTensor {
+  void* data;
+  DLDevice device;
+  std::int32_t ndim;
+  DLDataType dtype;
+  std::int64_t* shape;
+  std::int64_t* strides;
+  std::uint64_t byte_offset;
+};
+struct DLManagedTensor {
+  DLTensor dl_tensor;
+  void* manager_ctx;
+  void (*deleter)(DLManagedTensor*);
+};
+
+constexpr std::int32_t kDLCPU = 1;
+constexpr std::uint8_t kDLInt = 0, kDLUInt = 1, kDLFloat = 2;
+constexpr const char* kName = "dltensor";
+
+DLDataType data_type(ElementType type) {
+  switch (type) {
+    case ElementType::kUint8: return {kDLUInt, 8, 1};
+    case ElementType::kFloat16: return {kDLFloat, 16, 1};
+    case ElementType::kFloat32: return {kDLFloat, 32, 1};
+    case ElementType::kInt64: return {kDLInt, 64, 1};
+    case ElementType::kFloat64: return {kDLFloat, 64, 1};
+  }
+  return {kDLUInt, 8, 1};
+}
+
+/// What one consumer holds.
+struct Exported {
+  DLManagedTensor managed{};
+  Tensor tensor;
+  std::vector<std::int64_t> strides;
+};
+
+void destroy(DLManagedTensor* managed) noexcept {
+  delete static_cast<Exported*>(managed->manager_ctx);
+}
+
+/// A consumer renames the capsule; one with its old name was never taken.
+void destroy_unconsumed(PyObject* capsule) noexcept {
+  if (PyCapsule_IsValid(capsule, kName) == 0) return;
+  auto* managed = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, kName));
+  managed->deleter(managed);
+}
+
+}  // namespace
+
+pybind11::capsule to_dlpack(const Tensor& tensor) {
+  auto exported = std::make_unique<Exported>();
+  exported->tensor = tensor;
+  exported->strides.resize(tensor.shape.size(), 1);
+  for (std::size_t i = tensor.shape.size(); i-- > 1;)
+    exported->strides[i - 1] = exported->strides[i] * tensor.shape[i];
+  DLManagedTensor& managed = exported->managed;
+  managed.dl_tensor = {tensor.data,
+                       {kDLCPU, 0},
+                       static_cast<std::int32_t>(tensor.shape.size()),
+                       data_type(tensor.type),
+                       exported->tensor.shape.data(),
+                       exported->strides.data(),
+                       0};
+  managed.manager_ctx = exported.get();
+  managed.deleter = &destroy;
+  PyObject* capsule = PyCapsule_New(&managed, kName, &destroy_unconsumed);
+  if (capsule == nullptr) throw pybind11::error_already_set();
+  exported.release();  // the capsule's now
+  return pybind11::reinterpret_steal<pybind11::capsule>(capsule);
+}
+
+pybind11::tuple dlpack_device() { return pybind11::make_tuple(kDLCPU, 0); }
+
+}  // namespace shardreel::python

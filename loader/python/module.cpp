@@ -1,0 +1,310 @@
+// The module shardreel._shardreel: the C++ loader as it is, for the package around it to dress.
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "loader/python/dlpack.h"
+#include "shardreel/loader.h"
+
+namespace py = pybind11;
+
+namespace shardreel::python {
+namespace {
+
+// How often a waiting `next` looks whether Python wants to interrupt it.
+constexpr std::chrono::milliseconds kInterruptPeriod{100};
+
+/// Text of any bytes: what is not UTF-8 comes back as surrogates, as Python's file names do.
+py::str text(std::string_view bytes) {
+  PyObject* decoded =
+      PyUnicode_DecodeUTF8(bytes.data(), static_cast<py::ssize_t>(bytes.size()), "surrogateescape");
+  if (decoded == nullptr) throw py::error_already_set();
+  return py::reinterpret_steal<py::str>(decoded);
+}
+
+/// Raise the package's own error, which `_errors.raise_error` chooses by the code.
+[[noreturn]] void raise(const Error& error) {
+  const py::object offset = error.offset ? py::object(py::int_(*error.offset)) : py::none();
+  py::module_::import("shardreel._errors")
+      .attr("raise_error")(std::string(to_string(error.code)), text(error.describe()),
+                           text(error.shard), text(error.key), offset);
+  throw py::error_already_set();
+}
+
+ElementType element_type(DType dtype) {
+  switch (dtype) {
+    case DType::kUint8: return ElementType::kUint8;
+    case DType::kFloat16: return ElementType::kFloat16;
+    case DType::kFloat32: return ElementType::kFloat32;
+  }
+  return ElementType::kUint8;
+}
+
+/// A batch and what Python made of it. Shared with the tensors: the memory goes back to the lane
+/// when the last of them dies.
+class PyBatch {
+ public:
+  explicit PyBatch(Batch batch) : batch_(std::make_shared<Batch>(std::move(batch))) {}
+
+  [[nodiscard]] Tensor video() const {
+    return {batch_, batch_->data(), batch_->shape(), element_type(batch_->dtype())};
+  }
+  [[nodiscard]] Tensor frame_index() const {
+    return table<std::int64_t>(&ClipInfo::frame_index, ElementType::kInt64);
+  }
+  [[nodiscard]] Tensor pts() const {
+    return table<double>(&ClipInfo::pts_seconds, ElementType::kFloat64);
+  }
+  [[nodiscard]] py::list keys() const {
+    return each([](const ClipInfo& clip) { return text(clip.sample->key); });
+  }
+  [[nodiscard]] py::list shards() const {
+    return each([](const ClipInfo& clip) { return text(clip.sample->shard); });
+  }
+  [[nodiscard]] py::list ids() const {
+    return each([](const ClipInfo& clip) {
+      return py::make_tuple(clip.id.epoch, clip.id.shard, clip.id.sample, clip.id.window);
+    });
+  }
+  [[nodiscard]] py::list corrupt() const {
+    return each([](const ClipInfo& clip) { return py::bool_(clip.corrupt); });
+  }
+  /// Names of all fields that some clip has, in the order in which they come.
+  [[nodiscard]] py::list field_names() const {
+    py::list names;
+    for (const ClipInfo& clip : batch_->clips) {
+      for (const auto& [name, content] : clip.sample->fields) {
+        const py::str key = text(name);
+        if (!names.contains(key)) names.append(key);
+      }
+    }
+    return names;
+  }
+  /// One field of every clip, as bytes; None where a clip lacks it.
+  [[nodiscard]] py::list field(const std::string& name) const {
+    return each([&](const ClipInfo& clip) -> py::object {
+      const std::string* content = clip.sample->find(name);
+      return content == nullptr ? py::object(py::none()) : py::object(py::bytes(*content));
+    });
+  }
+  [[nodiscard]] std::size_t size() const { return batch_->size(); }
+  [[nodiscard]] std::uint64_t epoch() const { return batch_->epoch; }
+  [[nodiscard]] std::uint64_t index() const { return batch_->index; }
+  [[nodiscard]] std::string device() const { return batch_->device(); }
+
+ private:
+  template <typename Make>
+  py::list each(const Make& make) const {
+    py::list all;
+    for (const ClipInfo& clip : batch_->clips) all.append(make(clip));
+    return all;
+  }
+
+  template <typename T>
+  [[nodiscard]] Tensor table(std::vector<T> ClipInfo::*column, ElementType type) const {
+    auto values = std::make_shared<std::vector<T>>();
+    for (const ClipInfo& clip : batch_->clips)
+      values->insert(values->end(), (clip.*column).begin(), (clip.*column).end());
+    const auto clips = static_cast<std::int64_t>(batch_->size());
+    const auto frames =
+        static_cast<std::int64_t>(values->size()) / std::max<std::int64_t>(clips, 1);
+    return {values, values->data(), {clips, frames}, type};
+  }
+
+  std::shared_ptr<Batch> batch_;
+};
+
+LoaderOptions parse_options(const std::string& json) {
+  auto options = LoaderOptions::from_json(json);
+  if (!options) raise(options.error());
+  return std::move(*options);
+}
+
+/// The loader; everything that may wait does so without the interpreter's lock.
+class PyLoader {
+ public:
+  PyLoader(const std::string& options, const py::object& log) {
+    const LoaderOptions parsed = parse_options(options);
+    // The callback lives as long as the process: the loader's threads may call it until they are
+    // joined, and dropping it would need the interpreter, which may be gone.
+    auto* callback = new py::object(log);
+    LogCallback forward = [callback](LogLevel level, std::string_view line) {
+      if (Py_IsInitialized() == 0) return;
+      const py::gil_scoped_acquire locked;
+      try {
+        (*callback)(level == LogLevel::kWarning, text(line));
+      } catch (py::error_already_set& failed) {
+        failed.discard_as_unraisable("shardreel's log callback");
+      }
+    };
+    try {
+      const py::gil_scoped_release unlocked;
+      loader_ = std::make_unique<Loader>(Loader::open(parsed, std::move(forward)));
+    } catch (const ShardreelError& error) {
+      raise(error.error());
+    }
+  }
+  PyLoader(const PyLoader&) = delete;
+  PyLoader& operator=(const PyLoader&) = delete;
+  ~PyLoader() { close(); }
+
+  std::unique_ptr<PyBatch> next(std::size_t lane) {
+    Loader& loader = get();
+    try {
+      for (bool there = false; !there;) {
+        {
+          const py::gil_scoped_release unlocked;
+          there = loader.wait(kInterruptPeriod, lane);
+        }
+        if (!there && PyErr_CheckSignals() != 0) throw py::error_already_set();
+      }
+      std::optional<Batch> batch;
+      {
+        const py::gil_scoped_release unlocked;
+        batch = loader.next(lane);
+      }
+      return batch ? std::make_unique<PyBatch>(std::move(*batch)) : nullptr;
+    } catch (const ShardreelError& error) {
+      raise(error.error());
+    }
+  }
+
+  void set_epoch(std::uint64_t epoch) {
+    const py::gil_scoped_release unlocked;
+    get().set_epoch(epoch);
+  }
+  [[nodiscard]] std::uint64_t epoch(std::size_t lane) const { return get().epoch(lane); }
+  [[nodiscard]] std::size_t lanes() const { return get().lanes(); }
+  [[nodiscard]] std::string options() const { return get().options().to_json(); }
+  [[nodiscard]] std::string rank_source() const { return get().rank_source(); }
+
+  void stop() {
+    if (!loader_) return;
+    const py::gil_scoped_release unlocked;
+    loader_->stop();
+  }
+  void close() {
+    if (!loader_) return;
+    const py::gil_scoped_release unlocked;
+    loader_.reset();
+  }
+  /// In a forked child: the threads are the parent's, and so is everything they use.
+  void abandon() { (void)loader_.release(); }
+
+  [[nodiscard]] py::dict metrics() const;
+
+ private:
+  [[nodiscard]] Loader& get() const {
+    if (!loader_) raise({ErrorCode::kStopped, "the loader is closed", {}, {}, {}});
+    return *loader_;
+  }
+  std::unique_ptr<Loader> loader_;
+};
+
+py::dict PyLoader::metrics() const {
+  Metrics m;
+  {
+    const py::gil_scoped_release unlocked;
+    m = get().metrics();
+  }
+  py::dict ledger;
+  for (const auto& [tag, use] : m.ledger)
+    ledger[py::str(tag)] = py::dict(py::arg("now") = use.now, py::arg("peak") = use.peak);
+  py::list failures;
+  for (const Error& failure : m.first_failures) failures.append(text(failure.describe()));
+  using namespace pybind11::literals;
+  return py::dict(
+      "clips"_a = m.clips, "batches"_a = m.batches, "frames"_a = m.frames,
+      "frames_decoded"_a = m.frames_decoded, "samples"_a = m.samples,
+      "samples_complete"_a = m.samples_complete, "samples_partial"_a = m.samples_partial,
+      "samples_skipped"_a = m.samples_skipped, "samples_filtered"_a = m.samples_filtered,
+      "clips_cut"_a = m.clips_cut, "clips_repeated"_a = m.clips_repeated,
+      "clips_padded"_a = m.clips_padded, "skipped_by_reason"_a = m.skipped_by_reason,
+      "clips_dropped_by_reason"_a = m.clips_dropped_by_reason, "shuffle_clips"_a = m.shuffle_clips,
+      "peak_shuffle_clips"_a = m.peak_shuffle_clips, "shards_opened"_a = m.shards_opened,
+      "shards_failed"_a = m.shards_failed, "bytes_read"_a = m.bytes_read, "seconds"_a = m.seconds,
+      "first_batch_seconds"_a = m.first_batch_seconds,
+      "consumer_wait_seconds"_a = m.consumer_wait_seconds,
+      "read_wait_seconds"_a = m.read_wait_seconds, "demux_seconds"_a = m.demux_seconds,
+      "decode_seconds"_a = m.decode_seconds, "decode_idle_seconds"_a = m.decode_idle_seconds,
+      "batch_wait_seconds"_a = m.batch_wait_seconds, "ledger"_a = ledger,
+      "ledger_peak_bytes"_a = m.ledger_peak_bytes, "pss_bytes"_a = m.pss_bytes,
+      "peak_pss_bytes"_a = m.peak_pss_bytes, "rss_bytes"_a = m.rss_bytes,
+      "peak_rss_bytes"_a = m.peak_rss_bytes, "first_failures"_a = failures,
+      "verdict"_a = text(m.verdict));
+}
+
+/// Every problem of the options, one sentence each; unknown names and wrong types raise.
+std::vector<std::string> check_options(const std::string& json) {
+  return parse_options(json).validate();
+}
+
+std::string plan_json(const std::string& json) {
+  const LoaderOptions options = parse_options(json);
+  const auto report = plan(options);
+  if (!report) raise(report.error());
+  return report->to_json();
+}
+
+py::list option_rows() {
+  py::list rows;
+  for (const OptionInfo& row : option_table())
+    rows.append(py::make_tuple(row.name, row.values, row.initial, row.decides, row.help));
+  return rows;
+}
+
+}  // namespace
+}  // namespace shardreel::python
+
+PYBIND11_MODULE(_shardreel, module) {
+  using namespace shardreel::python;
+  module.doc() = "The C++ core of shardreel; use the package `shardreel` instead.";
+
+  py::class_<Tensor>(module, "Tensor", "Dense host memory that libraries take through DLPack.")
+      .def(
+          "__dlpack__", [](const Tensor& tensor, const py::object&) { return to_dlpack(tensor); },
+          py::arg("stream") = py::none())
+      .def("__dlpack_device__", [](const Tensor&) { return dlpack_device(); })
+      .def_property_readonly("shape",
+                             [](const Tensor& tensor) { return py::tuple(py::cast(tensor.shape)); })
+      .def_property_readonly("data_ptr", [](const Tensor& tensor) {
+        return reinterpret_cast<std::uintptr_t>(tensor.data);
+      });
+
+  py::class_<PyBatch>(module, "Batch")
+      .def_property_readonly("video", &PyBatch::video)
+      .def_property_readonly("frame_index", &PyBatch::frame_index)
+      .def_property_readonly("pts", &PyBatch::pts)
+      .def_property_readonly("keys", &PyBatch::keys)
+      .def_property_readonly("shards", &PyBatch::shards)
+      .def_property_readonly("ids", &PyBatch::ids)
+      .def_property_readonly("corrupt", &PyBatch::corrupt)
+      .def_property_readonly("field_names", &PyBatch::field_names)
+      .def("field", &PyBatch::field)
+      .def_property_readonly("epoch", &PyBatch::epoch)
+      .def_property_readonly("index", &PyBatch::index)
+      .def_property_readonly("device", &PyBatch::device)
+      .def("__len__", &PyBatch::size);
+
+  py::class_<PyLoader>(module, "Loader")
+      .def(py::init<const std::string&, const py::object&>(), py::arg("options"), py::arg("log"))
+      .def("next", &PyLoader::next, py::arg("lane") = 0)
+      .def("set_epoch", &PyLoader::set_epoch)
+      .def("epoch", &PyLoader::epoch, py::arg("lane") = 0)
+      .def("stop", &PyLoader::stop)
+      .def("close", &PyLoader::close)
+      .def("abandon", &PyLoader::abandon)
+      .def("metrics", &PyLoader::metrics)
+      .def_property_readonly("lanes", &PyLoader::lanes)
+      .def_property_readonly("options", &PyLoader::options)
+      .def_property_readonly("rank_source", &PyLoader::rank_source);
+
+  module.def("check_options", &check_options);
+  module.def("plan", &plan_json);
+  module.def("option_rows", &option_rows);
+}

@@ -1,0 +1,36 @@
+"""Shards of clips whose frames show their number, and what they must give."""
+
+import os
+import subprocess
+import sys
+import unittest
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+SHARDREEL, WORK = sys.argv[1], sys.argv[2]
+SHARDS = os.path.join(WORK, "shards", "shard-{000000..000003}.tar")
+SIDE = 128
+# Small and quick; the whole picture, so that the frame number stays readable.
+SMALL = {"num_frames": 8, "width": SIDE, "height": SIDE, "resize_mode": "stretch", "batch_size": 4,
+         "memory_bytes": "256MiB", "min_fill": 10, "rank": 0, "world_size": 1}
+
+
+def make_shards():
+    os.makedirs(WORK, exist_ok=True)
+    clips = os.path.join(WORK, "clips")
+    tool = os.path.join(ROOT, "tools", "make_clips.py")
+    subprocess.run([sys.executable, tool, clips, "--count", "16"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([SHARDREEL, "pack", clips, "--out", os.path.join(WORK, "shards"), "--shard-samples", "4",
+                    "--overwrite"], check=True, stdout=subprocess.DEVNULL)
+
+
+def frame_number(frame, facts):
+    """Read the twelve squares of tools/make_clips.py from a frame [SIDE, SIDE, 3] that was `width` x
+    `height`."""
+    y = int(4 * SIDE / facts["height"])
+    return sum(1 << bit for bit in range(12)
+               if int(frame[y, int((8 * bit + 4) * SIDE / facts["width"])].mean()) > 128)
+
+
+def main():
+    del sys.argv[1:3]
+    unittest.main(verbosity=1)
