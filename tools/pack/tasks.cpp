@@ -92,8 +92,10 @@ Result<TaskDecision> decide_task(std::optional<std::uint32_t> index,
   decision.index = array->index * rank->world_size + rank->rank;
   decision.count = array->count * rank->world_size;
   decision.alone = !array->there && rank->world_size == 1;
-  decision.source = fmt::format("task {} of {} ({}{})", decision.index, decision.count,
-                                array->there ? "SLURM_ARRAY_TASK_ID; " : "", rank->source);
+  decision.source = fmt::format("task {} of {} ({}{}{})", decision.index, decision.count,
+                                array->there ? "SLURM_ARRAY_TASK_ID" : "",
+                                array->there && rank->world_size > 1 ? "; " : "",
+                                rank->world_size > 1 ? rank->source : "");
   return decision;
 }
 
