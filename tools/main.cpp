@@ -63,7 +63,7 @@ int print_versions(bool json) {
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
 
-int run(int argc, char** argv) {
+int run(int argc, char** argv, std::string& last_step) {
   CLI::App app("Streaming video loader for WebDataset tar shards.", "shardreel");
   app.footer("Exit status: 0 good, 1 the data or the run failed, 2 usage.");
   bool version = false, version_json = false;
@@ -114,7 +114,7 @@ int run(int argc, char** argv) {
     return app.exit(error) == 0 ? shardreel::tools::kExitGood : shardreel::tools::kExitUsage;
   }
   if (version) return print_versions(version_json);
-  if (pack_app->parsed()) return run_pack(pack);
+  if (pack_app->parsed()) return run_pack(pack, &last_step);
   if (index_app->parsed()) return run_index(index);
   if (feed_app->parsed()) return run_feed(feed);
   if (plan_app->parsed()) return run_plan(plan);
@@ -137,7 +137,12 @@ void fill_standard_files() {
 int main(int argc, char** argv) {
   fill_standard_files();
   try {
-    return run(argc, argv);
+    std::string last_step;  // see run_pack
+    const int status = run(argc, argv, last_step);
+    if (last_step.empty()) return status;
+    std::fflush(nullptr);
+    const bool deleted = unlink(last_step.c_str()) == 0;
+    std::_Exit(deleted ? status : shardreel::tools::kExitFailed);
   } catch (const std::exception& error) {
     fmt::print(stderr, "shardreel: {}\n", error.what());
     return shardreel::tools::kExitFailed;

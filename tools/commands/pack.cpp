@@ -35,7 +35,8 @@ int complain(const Error& error) {
 /// One run of packing, step by step.
 class PackRun {
  public:
-  explicit PackRun(const PackOptions& options) : options_(options) {}
+  PackRun(const PackOptions& options, std::string* last_step)
+      : options_(options), last_step_(last_step) {}
 
   int run() {
     SignalWatch signals;
@@ -165,6 +166,10 @@ class PackRun {
     }
     outcome_.manifest = true;
     const int status = report(state);
+    if (last_step_ != nullptr) {
+      *last_step_ = journal.path();
+      return status;
+    }
     // Last: as long as it is there, the same command ends well instead of finding shards in its
     // way.
     if (auto gone = journal.remove(); !gone) return complain(gone.error());
@@ -230,6 +235,7 @@ class PackRun {
   }
 
   const PackOptions& options_;
+  std::string* const last_step_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::stop_source stop_;
   std::optional<TaskName> task_;
@@ -253,12 +259,12 @@ int run_finish(const PackOptions& options) {
 
 }  // namespace
 
-int run_pack(const PackOptions& options) {
+int run_pack(const PackOptions& options, std::string* last_step) {
   if (const auto problem = problem_with(options)) return complain(2, *problem);
   // A file that outgrows the limit of this process is an error to tell, not a reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
   if (!options.finish.empty()) return run_finish(options);
-  return PackRun(options).run();
+  return PackRun(options, last_step).run();
 }
 
 }  // namespace shardreel::tools

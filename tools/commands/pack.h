@@ -1,6 +1,8 @@
 #pragma once
 // `shardreel pack`: videos, with the files beside them, into tar shards.
 
+#include <string>
+
 #include "tools/pack/pack_options.h"
 
 namespace CLI {
@@ -18,6 +20,10 @@ void add_pack_flags(CLI::App& app, PackOptions& options);
 /// standard error. Returns 0 when shards were written (a task's share may be empty), 1 when none
 /// were or the run failed, 2 for options without a meaning, 128 + N after signal N. A run that
 /// failed or was killed goes on when the same command is run again.
-int run_pack(const PackOptions& options);
+///
+/// With `last_step` the journal of a run that ended well is not deleted but named there: the caller
+/// deletes it as the last thing before the process ends, because a run that is killed behind it
+/// would find a finished set in its way.
+int run_pack(const PackOptions& options, std::string* last_step = nullptr);
 
 }  // namespace shardreel::tools

@@ -33,6 +33,8 @@ class Journal {
   /// Forget all lines, on disk as well.
   Result<void> clear();
 
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
   /// Delete the file; nothing can be written afterwards.
   Result<void> remove();
 

@@ -60,13 +60,13 @@ class SafetyTest(unittest.TestCase):
                         kills += 1
                     else:  # it was done already
                         self.assertEqual(process.returncode, 0)
-                        out = fresh("killed")
                     if os.path.isdir(out):
                         self.tidy(out)
-            if os.path.isdir(out) and "dataset.json" in os.listdir(out) and ".shardreel-pack.journal" not in os.listdir(out):
-                self.assertEqual(content(out), expected)  # killed after its last step
-            else:
-                pack(CLIPS, "--out", out, *self.ARGUMENTS, *more)
+                        names = os.listdir(out)
+                        if "dataset.json" in names and ".shardreel-pack.journal" not in names:
+                            self.assertEqual(content(out), expected)  # ended before the kill
+                            out = fresh("killed")
+            pack(CLIPS, "--out", out, *self.ARGUMENTS, *more)
             self.assertEqual(content(out), expected)
 
     def test_resuming_keeps_what_is_done(self):
