@@ -60,7 +60,7 @@ std::uint64_t ArchiveInput::skip(std::uint64_t bytes) noexcept {
 
 std::size_t ArchiveInput::copy_given(std::uint64_t offset,
                                      std::span<std::byte> into) const noexcept {
-  if (offset < base_ || offset >= base_ + filled_) return 0;
+  if (into.empty() || offset < base_ || offset >= base_ + filled_) return 0;
   const auto from = given().subspan(static_cast<std::size_t>(offset - base_));
   const std::size_t count = std::min(from.size(), into.size());
   std::memcpy(into.data(), from.data(), count);
