@@ -12,7 +12,7 @@ namespace shardreel {
 
 struct Sha256::State {
   struct Free {
-    void operator()(EVP_MD_CTX* context) const noexcept { EVP_MD_CTX_free(context); }
+    void operator()(EVP_MD_CTX* of) const noexcept { EVP_MD_CTX_free(of); }
   };
   std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
   // OpenSSL may refuse any step (a provider that is missing, no memory); told once, at the end.
