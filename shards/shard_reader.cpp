@@ -37,7 +37,33 @@ struct Member {
   std::string written;  ///< the field's name as the archive has it, where that differs
 };
 
+bool is_large(const ShardReaderOptions& options, std::uint64_t size) {
+  return size > options.member_inline_bytes || size > std::numeric_limits<std::size_t>::max();
+}
+
 }  // namespace
+
+std::optional<Error> refuse_size(const ShardReaderOptions& options, std::string_view field,
+                                 std::uint64_t size) {
+  if (size > options.max_member_bytes) {
+    return Error{ErrorCode::kTooLarge,
+                 fmt::format("field {} claims {} bytes; expected at most {} (max_member_bytes)",
+                             field, size, options.max_member_bytes),
+                 {},
+                 {},
+                 {}};
+  }
+  if (!is_large(options, size) || options.large_fields.empty()) return std::nullopt;
+  const auto& allowed = options.large_fields;
+  if (std::find(allowed.begin(), allowed.end(), field) != allowed.end()) return std::nullopt;
+  return Error{ErrorCode::kMemory,
+               fmt::format("field {} of {} bytes travels in memory; expected at most {} "
+                           "(member_inline_bytes)",
+                           field, size, options.member_inline_bytes),
+               {},
+               {},
+               {}};
+}
 
 struct ShardReader::State {
   State(std::unique_ptr<ByteStream> stream, std::string shard_url, ShardReaderOptions given)
@@ -179,7 +205,7 @@ struct ShardReader::State {
       } else {
         group->names.insert(member->field);
       }
-    } else if (auto problem = refuse_size(); problem) {
+    } else if (auto problem = refuse_size(options, member->field, entry.size); problem) {
       fail_group(std::move(*problem));
     } else if (auto claim = tar->check_claim(); !claim) {
       break_off(std::move(claim.error()));
@@ -195,41 +221,12 @@ struct ShardReader::State {
     return true;
   }
 
-  std::optional<Error> refuse_size() const {
-    const std::uint64_t size = member->entry.size;
-    if (size > options.max_member_bytes) {
-      return Error{ErrorCode::kTooLarge,
-                   fmt::format("field {} claims {} bytes; expected at most {} (max_member_bytes)",
-                               member->field, size, options.max_member_bytes),
-                   {},
-                   {},
-                   {}};
-    }
-    if (!is_large() || options.large_fields.empty()) return std::nullopt;
-    const auto& allowed = options.large_fields;
-    if (std::find(allowed.begin(), allowed.end(), member->field) != allowed.end()) {
-      return std::nullopt;
-    }
-    return Error{ErrorCode::kMemory,
-                 fmt::format("field {} of {} bytes travels in memory; expected at most {} "
-                             "(member_inline_bytes)",
-                             member->field, size, options.member_inline_bytes),
-                 {},
-                 {},
-                 {}};
-  }
-
-  [[nodiscard]] bool is_large() const {
-    return member->entry.size > options.member_inline_bytes ||
-           member->entry.size > std::numeric_limits<std::size_t>::max();
-  }
-
   bool read_member(std::uint64_t& refused) {
     const TarEntry& entry = member->entry;
     Field field{member->field, entry.offset, entry.size, nullptr, false, entry.range};
     if (entry.range) field.content_offset = entry.data_offset;
     field.written_name = member->written;
-    if (!is_large()) {
+    if (!is_large(options, entry.size)) {
       OwnedBytes bytes;
       if (field.size > 0) {
         auto given = options.allocator->try_allocate(static_cast<std::size_t>(field.size));

@@ -24,25 +24,41 @@ Error bad_index(std::string_view what) {
           .message = fmt::format("a video's records in an index: {}", what)};
 }
 
-/// The packets of an index and their places, as far as they can be right.
-Result<std::vector<PacketEntry>> take_records(std::span<const PacketRecord> records,
-                                              std::uint64_t source_bytes,
-                                              std::vector<std::uint64_t>& offsets) {
-  constexpr std::uint32_t kMaxBytes = INT32_MAX - AV_INPUT_BUFFER_PADDING_SIZE;
+Result<std::vector<PacketEntry>> take_entries(const VideoRecord& video,
+                                              std::span<const PacketRecord> records) {
+  if (records.empty() || records.size() != video.packet_count)
+    return bad_index(
+        fmt::format("{} packets, expected {}, 1 or more", records.size(), video.packet_count));
   std::vector<PacketEntry> entries;
   entries.reserve(records.size());
-  offsets.reserve(records.size());
   for (const PacketRecord& record : records) {
     const auto entry = packet_entry(record);
     if (!entry) return bad_index(fmt::format("flags {:#x}, which no packet has", record.flags));
+    entries.push_back(*entry);
+  }
+  return entries;
+}
+
+/// The packets' places, as far as they can be right.
+Result<std::vector<std::uint64_t>> take_places(std::span<const PacketRecord> records,
+                                               std::uint64_t source_bytes) {
+  constexpr std::uint32_t kMaxBytes = INT32_MAX - AV_INPUT_BUFFER_PADDING_SIZE;
+  std::vector<std::uint64_t> offsets;
+  offsets.reserve(records.size());
+  for (const PacketRecord& record : records) {
     if (record.size == 0 || record.size > kMaxBytes || record.offset > source_bytes ||
         record.size > source_bytes - record.offset)
       return bad_index(fmt::format("a packet of {} bytes at offset {} of a video of {} bytes",
                                    record.size, record.offset, source_bytes));
-    entries.push_back(*entry);
     offsets.push_back(record.offset);
   }
-  return entries;
+  return offsets;
+}
+
+Result<void> check_facts(const VideoFacts& facts, const VideoRecord& record) {
+  if (facts.frame_count == record.frame_count && facts.codec == record.codec) return {};
+  return bad_index(fmt::format("packets make {} frames of {}, expected {} of {}", facts.frame_count,
+                               facts.codec, record.frame_count, record.codec));
 }
 
 }  // namespace
@@ -107,25 +123,31 @@ Result<VideoFile> VideoFile::open_indexed(std::shared_ptr<const RandomAccess> so
   silence_av_log();
   auto stream = parse_stream_record(record.codec_parameters);
   if (!stream) return std::move(stream.error());
-  if (packets.empty() || packets.size() != record.packet_count)
-    return bad_index(
-        fmt::format("{} packets, expected {}, 1 or more", packets.size(), record.packet_count));
-  std::vector<std::uint64_t> offsets;
-  auto entries = take_records(packets, source->size(), offsets);
+  auto entries = take_entries(record, packets);
   if (!entries) return std::move(entries.error());
+  auto offsets = take_places(packets, source->size());
+  if (!offsets) return std::move(offsets.error());
   auto state = std::make_unique<State>();
   if (auto settled = state->settle(std::move(*entries), *stream, record.container); !settled)
     return std::move(settled.error());
-  if (state->facts.frame_count != record.frame_count || state->facts.codec != record.codec)
-    return bad_index(fmt::format("packets make {} frames of {}, expected {} of {}",
-                                 state->facts.frame_count, state->facts.codec, record.frame_count,
-                                 record.codec));
-  state->direct = std::make_shared<const DirectPackets>(source, state->index, std::move(offsets));
+  if (auto right = check_facts(state->facts, record); !right) return std::move(right.error());
+  state->direct = std::make_shared<const DirectPackets>(source, state->index, std::move(*offsets));
   state->facts.indexed = true;
   state->facts.table_bytes += state->direct->memory_bytes();
   state->source = std::move(source);
   state->options = options;
   return VideoFile(std::move(state));
+}
+
+Result<VideoFacts> indexed_facts(const VideoRecord& record, std::span<const PacketRecord> packets) {
+  auto stream = parse_stream_record(record.codec_parameters);
+  if (!stream) return std::move(stream.error());
+  auto entries = take_entries(record, packets);
+  if (!entries) return std::move(entries.error());
+  const PacketIndex index(std::move(*entries), withholds_until_start(*stream->codec));
+  VideoFacts facts = make_facts(*stream, index, record.container);
+  if (auto right = check_facts(facts, record); !right) return std::move(right.error());
+  return facts;
 }
 
 Result<void> VideoFile::State::settle(std::vector<PacketEntry> packets, const StreamRecord& stream,

@@ -36,6 +36,10 @@ struct VideoFacts {
   std::uint64_t table_bytes = 0;  ///< memory the packet table takes
 };
 
+/// The facts that opening this video gives, from what an index has of it. kCorruptArchive where the
+/// records contradict themselves.
+Result<VideoFacts> indexed_facts(const VideoRecord& record, std::span<const PacketRecord> packets);
+
 struct VideoFileOptions {
   std::string field;  ///< the field's name ("mp4"): a hint for the container, never trusted
   bool selective =

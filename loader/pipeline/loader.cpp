@@ -16,6 +16,7 @@
 #include "loader/memory/block_pool.h"
 #include "loader/pipeline/counters.h"
 #include "loader/pipeline/decode_pool.h"
+#include "loader/pipeline/epoch_length.h"
 #include "loader/pipeline/lane.h"
 #include "loader/pipeline/memory_plan.h"
 #include "loader/pipeline/monitor.h"
@@ -52,7 +53,8 @@ class Loader::Impl {
         monitor_(loop_, ledger_,
                  {.warn = [this](std::string_view text) { say(LogLevel::kWarning, text); },
                   .stalled = [this](std::chrono::seconds least) { return stalled(least); }}),
-        reading_(options_.input, plan_.lanes, std::move(shards), ledger_, loop_),
+        reading_(options_.input, plan_.lanes, std::move(shards), ledger_, loop_,
+                 [this](std::string_view text) { say(LogLevel::kWarning, text); }),
         decoding_(options_, clips_, work_, counters_) {
     const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
     for (std::size_t i = 0; i < plan_.lanes; ++i) {
@@ -116,6 +118,18 @@ class Loader::Impl {
     return batch;
   }
 
+  std::optional<EpochSize> epoch_size(std::uint64_t epoch, std::size_t number) {
+    (void)lane(number);
+    const auto& given = options_.batch.batches_per_epoch;
+    if (given) return EpochSize{*given * options_.batch.batch_size, *given};
+    std::call_once(measured_, [this] {
+      if (auto length = EpochLength::measure(options_, plan_, reading_.shards()))
+        length_ = std::move(*length);
+    });
+    if (!length_) return std::nullopt;
+    return length_->size(epoch, *options_.batch.rank * plan_.lanes + number);
+  }
+
   Metrics metrics() {
     Metrics metrics;
     counters_.write_to(metrics);
@@ -170,6 +184,9 @@ class Loader::Impl {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::thread event_thread_;
 
+  std::once_flag measured_;
+  std::optional<EpochLength> length_;
+
   std::mutex stop_mutex_;
   bool stopped_ = false;
   std::atomic<std::int64_t> closed_{0};  // not under the mutex: a log callback may ask for metrics
@@ -197,6 +214,9 @@ void Loader::set_epoch(std::uint64_t epoch) {
   for (const auto& lane : impl_->lanes()) lane->set_epoch(epoch);
 }
 std::uint64_t Loader::epoch(std::size_t lane) const { return impl_->lane(lane).epoch(); }
+std::optional<EpochSize> Loader::epoch_size(std::uint64_t epoch, std::size_t lane) const {
+  return impl_->epoch_size(epoch, lane);
+}
 void Loader::stop() noexcept { impl_->stop(); }
 Metrics Loader::metrics() const { return impl_->metrics(); }
 const LoaderOptions& Loader::options() const noexcept { return impl_->options(); }

@@ -201,6 +201,9 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
   rows.push_back(
       truth({"allow_pipe", "true, false", "", "Whether `pipe:COMMAND` may run commands."},
             SHARDREEL_MEMBER(input.allow_pipe)));
+  rows.push_back(folder({"index_dir", "folder; unset = beside each shard", "",
+                         "Where `shardreel index` put the shards' indexes."},
+                        SHARDREEL_MEMBER(input.index_dir)));
   rows.push_back(words({"devices", "list of `cpu:N` (virtual host devices); or `auto` = cpu:0", "",
                         "Where batches land; one lane each."},
                        TextForm::kWords, SHARDREEL_MEMBER(resource.devices)));

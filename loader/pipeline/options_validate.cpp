@@ -148,13 +148,6 @@ void check_ranks(Problems& problems, const LoaderOptions& options) {
 
   const std::size_t lanes = options.resource.devices.size();
   const std::uint64_t world = std::uint64_t{batch.world_size.value_or(1)} * lanes;
-  if (world > 1 && batch.ranks == RankMode::kEqual && !batch.batches_per_epoch) {
-    problems.push_back(fmt::format(
-        "ranks = equal over {} ranks needs batches_per_epoch, because the shards do not "
-        "say how many clips each rank has; give batches_per_epoch, or use ranks = exact "
-        "where ranks may end at different times",
-        world));
-  }
   const std::size_t inputs = count_stdin(options.input.urls);
   if (inputs == 0) return;
   if (inputs > 1) problems.push_back("urls has '-' (standard input) more than once");

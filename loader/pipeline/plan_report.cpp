@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "loader/pipeline/epoch_length.h"
 #include "loader/pipeline/rank.h"
 #include "loader/pipeline/resolve.h"
 #include "shardreel/loader.h"
@@ -13,7 +14,8 @@ namespace shardreel {
 Result<MemoryPlanReport> plan(const LoaderOptions& options) {
   auto resolved = resolve(options, process_environment());
   if (!resolved) return resolved.error();
-  if (const auto shards = resolve_shards(options); !shards) return shards.error();
+  const auto shards = resolve_shards(options);
+  if (!shards) return shards.error();
   const MemoryPlan& plan = resolved->plan;
   MemoryPlanReport report;
   report.rows = plan.rows(resolved->options);
@@ -22,6 +24,14 @@ Result<MemoryPlanReport> plan(const LoaderOptions& options) {
   report.batch_bytes = plan.batch_bytes;
   report.shuffle_clips = plan.lanes * (plan.lane_shuffle_bytes / plan.clip_bytes);
   report.smallest_bytes = plan.smallest_bytes;
+  const BatchOptions& batch = resolved->options.batch;
+  if (batch.batches_per_epoch) {
+    report.epoch = EpochSize{*batch.batches_per_epoch * batch.batch_size, *batch.batches_per_epoch};
+  } else if (const auto length = EpochLength::measure(resolved->options, plan, *shards); length) {
+    report.epoch = length->size(batch.epoch, *batch.rank * plan.lanes);
+  } else {
+    report.epoch_unknown = length.error().describe();
+  }
   return report;
 }
 
@@ -40,6 +50,9 @@ std::string MemoryPlanReport::table() const {
                       "sum", widest, format_bytes(sum));
   text += fmt::format("the least memory_bytes for these options: {} ({} bytes)",
                       format_bytes(smallest_bytes), smallest_bytes);
+  text += epoch ? fmt::format("\nan epoch of this rank: {} clips in {} batches", epoch->clips,
+                              epoch->batches)
+                : fmt::format("\nan epoch's length is not known: {}", epoch_unknown);
   return text;
 }
 
@@ -50,6 +63,8 @@ std::string MemoryPlanReport::to_json() const {
   json["batch_bytes"] = batch_bytes;
   json["shuffle_clips"] = shuffle_clips;
   json["smallest_bytes"] = smallest_bytes;
+  json["epoch_clips"] = epoch ? nlohmann::ordered_json(epoch->clips) : nullptr;
+  json["epoch_batches"] = epoch ? nlohmann::ordered_json(epoch->batches) : nullptr;
   json["shares"] = nlohmann::ordered_json::array();
   for (const PlanRow& row : rows) {
     json["shares"].push_back({{"share", row.share}, {"bytes", row.bytes}, {"why", row.why}});

@@ -7,6 +7,7 @@
 
 #include "loader/memory/process_memory.h"
 #include "loader/pipeline/choose_domain.h"
+#include "loader/pipeline/epoch_length.h"
 #include "shardreel/units.h"
 
 namespace shardreel {
@@ -20,6 +21,29 @@ Error all_problems(const std::vector<std::string>& problems) {
 constexpr std::uint64_t kMostShards = 100'000'000;
 // More than any machine has: such a budget is a slip of the pen.
 constexpr std::uint64_t kMostMemory = std::uint64_t{64} << 40;
+
+/// With several equal ranks: how many batches each gives, unless that was said.
+Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan) {
+  const std::uint64_t world = *options.batch.world_size * plan.lanes;
+  if (world == 1 || options.batch.ranks != RankMode::kEqual || options.batch.batches_per_epoch)
+    return {};
+  const auto shards = resolve_shards(options);
+  if (!shards) return shards.error();
+  const auto length = EpochLength::measure(options, plan, *shards);
+  if (!length) {
+    return Error{ErrorCode::kInvalidOption,
+                 fmt::format("ranks = equal over {} ranks needs batches_per_epoch, because how "
+                             "many clips each rank has is not known: {}. Give batches_per_epoch, "
+                             "make indexes of all shards, or use ranks = exact where ranks may end "
+                             "at different times",
+                             world, length.error().describe()),
+                 {},
+                 {},
+                 {}};
+  }
+  options.batch.batches_per_epoch = length->equal_batches();
+  return {};
+}
 
 }  // namespace
 
@@ -80,6 +104,7 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   auto plan = make_memory_plan(all);
   if (!plan) return plan.error();
   resolved.plan = *plan;
+  if (auto equal = decide_batches(all, resolved.plan); !equal) return equal.error();
   if (all.batch.shuffle == ShuffleMode::kAll) {
     all.resource.shuffle_bytes =
         std::to_string(plan->lanes * (plan->lane_shuffle_bytes + plan->lane_packet_tier_bytes));

@@ -41,21 +41,37 @@ Result<SampleFilter> SampleFilter::parse(const std::vector<std::string>& conditi
   return filter;
 }
 
-bool SampleFilter::accepts(const SampleFields& sample) const {
-  return std::ranges::all_of(rules_, [&](const FilterRule& rule) {
-    if (rule.kind == FilterKind::kKey) {
-      return fnmatch(rule.text.c_str(), sample.key.c_str(), 0) == 0;
-    }
-    if (rule.kind == FilterKind::kField) {
-      const std::string* field = sample.find(rule.name);
-      return field != nullptr && trimmed(*field) == rule.text;
-    }
-    if (rule.kind == FilterKind::kJson) {
-      const std::string* field = sample.find("json");
-      return field != nullptr && json_member_is(*field, rule);
-    }
-    return true;
+bool SampleFilter::looks_into_fields() const {
+  return std::ranges::any_of(rules_, [](const FilterRule& rule) {
+    return rule.kind == FilterKind::kField || rule.kind == FilterKind::kJson;
   });
+}
+
+bool SampleFilter::looks_into_times() const {
+  return std::ranges::any_of(rules_, [](const FilterRule& rule) {
+    return rule.kind == FilterKind::kMinSeconds || rule.kind == FilterKind::kMaxSeconds ||
+           rule.kind == FilterKind::kMinWidth || rule.kind == FilterKind::kMinHeight;
+  });
+}
+
+bool SampleFilter::accepts_key(const std::string& key) const {
+  return std::ranges::all_of(rules_, [&](const FilterRule& rule) {
+    return rule.kind != FilterKind::kKey || fnmatch(rule.text.c_str(), key.c_str(), 0) == 0;
+  });
+}
+
+bool SampleFilter::accepts(const SampleFields& sample) const {
+  return accepts_key(sample.key) && std::ranges::all_of(rules_, [&](const FilterRule& rule) {
+           if (rule.kind == FilterKind::kField) {
+             const std::string* field = sample.find(rule.name);
+             return field != nullptr && trimmed(*field) == rule.text;
+           }
+           if (rule.kind == FilterKind::kJson) {
+             const std::string* field = sample.find("json");
+             return field != nullptr && json_member_is(*field, rule);
+           }
+           return true;
+         });
 }
 
 bool SampleFilter::accepts(const VideoFacts& video) const {

@@ -17,6 +17,12 @@ class SampleFilter {
   /// Parse the conditions; kInvalidOption names the one that is wrong and what is allowed.
   static Result<SampleFilter> parse(const std::vector<std::string>& conditions);
 
+  /// Whether a condition needs fields' contents, or a video's times or size.
+  [[nodiscard]] bool looks_into_fields() const;
+  [[nodiscard]] bool looks_into_times() const;
+
+  /// Whether the key passes.
+  [[nodiscard]] bool accepts_key(const std::string& key) const;
   /// Whether key and fields pass.
   [[nodiscard]] bool accepts(const SampleFields& sample) const;
   /// Whether frames, seconds and size pass.

@@ -36,12 +36,14 @@ std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::
   epoch_ = epoch;
   clips_unpushed_ = 0;
   if (tier_) tier_->begin(epoch);
-  SampleStream samples(reading_,
-                       {.share = plan_shards(reading_.shards().size(), options_.batch.shuffle,
-                                             options_.batch.seed, epoch, rank, world),
-                        .shard_bytes = plan_.shard_bytes,
-                        .inline_bytes = plan_.inline_bytes},
-                       stop);
+  SampleStream samples(
+      reading_,
+      {.share = plan_shards(reading_.shards().size(), options_.batch.shuffle, options_.batch.seed,
+                            epoch, rank, world),
+       .shard_bytes = plan_.shard_bytes,
+       .inline_bytes = plan_.inline_bytes,
+       .wants_key = [filter = filter_](const auto& key) { return filter.accepts_key(key); }},
+      stop);
   {
     const MutexLock lock(mutex_);
     samples_ = &samples;
@@ -140,7 +142,10 @@ std::shared_ptr<const SampleFields> VideoFeed::travelling_fields(const Sample& s
 /// stopped.
 bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_token& stop) {
   Sample sample = std::move(*event.item.sample);
-  for (const Field& field : sample.fields) counters_.bytes_read += field.size;
+  for (const Field& field : sample.fields) {
+    // By an index, packets are counted when they are read.
+    if (!event.item.index || field.in_memory) counters_.bytes_read += field.size;
+  }
   const Field* video = nullptr;
   for (const std::string& name : options_.input.video_fields) {
     video = sample.find(name);
@@ -160,6 +165,7 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
                    {}});
   }
 
+  if (!filter_.accepts_key(sample.key)) return fail({}, FailureItem::Of::kFiltered, stop);
   auto record = std::make_shared<SampleRecord>();
   record->context.options = &options_;
   record->context.id = {epoch_, event.shard_number, sample.ordinal, 0};
@@ -167,16 +173,10 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   if (!filter_.accepts(*record->context.sample)) {
     return fail({}, FailureItem::Of::kFiltered, stop);
   }
-  const std::string field_name = video->name;
-  auto content = video->content;
   for (Field& field : sample.fields) {
     if (&field != video) field.content.reset();
   }
-  auto file = VideoFile::open(std::move(content),
-                              {.field = field_name,
-                               .selective = true,
-                               .unit_clips = options_.window.unit_clips,
-                               .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong});
+  auto file = open_file(event.item, sample, *video);
   if (!file) return failed(std::move(file.error()));
   const VideoFacts& facts = file->facts();
   if (!filter_.accepts(facts)) return fail({}, FailureItem::Of::kFiltered, stop);
@@ -207,6 +207,29 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   slot.sample = std::move(record);
   counters_.clips_cut += slot.clips_left;
   return true;
+}
+
+/// Open the video with what the shard's index has of it, else by its container.
+Result<VideoFile> VideoFeed::open_file(const ReadItem& item, const Sample& sample,
+                                       const Field& video) {
+  const VideoFileOptions options{.field = video.name,
+                                 .selective = true,
+                                 .unit_clips = options_.window.unit_clips,
+                                 .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong};
+  if (!item.index) return VideoFile::open(video.content, options);
+  const auto at = item.index->find_ordinal(sample.ordinal);
+  const auto known = at ? item.index->video(*at) : std::nullopt;
+  if (known && known->direct && known->field == video.name) {
+    auto indexed = item.index->read_video(*at);
+    auto file =
+        indexed ? VideoFile::open_indexed(video.content, indexed->record, indexed->packets, options)
+                : Result<VideoFile>(std::move(indexed.error()));
+    if (file) return file;
+    // The bytes themselves are the truth.
+    reading_.index_ignored(sample.shard, file.error().at(sample.shard, sample.key));
+  }
+  counters_.bytes_read += video.size;
+  return VideoFile::open(video.content, options);
 }
 
 bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
@@ -250,6 +273,7 @@ std::shared_ptr<UnitJob> VideoFeed::cut_unit(OpenVideo& slot, const UnitOutline&
     return job;
   }
   job->unit = std::move(**unit);
+  if (slot.file->facts().indexed) counters_.bytes_read += outline.payload_bytes;
   const VideoFacts& facts = slot.file->facts();
   job->decoder_bytes = job->unit.parameters->decoder_bytes +
                        converter_scratch_bytes(facts.width, facts.height, options_.transform);

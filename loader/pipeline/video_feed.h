@@ -50,6 +50,7 @@ class VideoFeed {
 
   bool open_next(OpenVideo& slot, SampleStream& samples, const std::stop_token& stop);
   bool open_video(OpenVideo& slot, SampleEvent event, const std::stop_token& stop);
+  Result<VideoFile> open_file(const ReadItem& item, const Sample& sample, const Field& video);
   bool push_unit(OpenVideo& slot, const std::stop_token& stop);
   std::shared_ptr<UnitJob> cut_unit(OpenVideo& slot, const UnitOutline& outline,
                                     const std::stop_token& stop);

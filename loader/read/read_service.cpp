@@ -1,5 +1,7 @@
 #include "loader/read/read_service.h"
 
+#include <fmt/format.h>
+
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -23,11 +25,13 @@ struct ReadService::Pools {
 };
 
 ReadService::ReadService(const InputOptions& options, std::size_t lanes, ShardList shards,
-                         MemoryLedger& ledger, boost::asio::io_context& loop)
+                         MemoryLedger& ledger, boost::asio::io_context& loop,
+                         std::function<void(std::string_view)> warn)
     : options_(options),
       shards_(std::move(shards)),
       ledger_(ledger),
       loop_(loop),
+      warn_(std::move(warn)),
       pools_(std::make_unique<Pools>(options.reader_threads, lanes * options.open_shards)) {}
 
 ReadService::~ReadService() { join(); }
@@ -35,6 +39,15 @@ ReadService::~ReadService() { join(); }
 void ReadService::join() noexcept {
   pools_->files.join();
   if (pools_->blocking) pools_->blocking->join();
+}
+
+void ReadService::index_ignored(const std::string& url, const Error& why) {
+  if (!warn_) return;
+  {
+    const MutexLock lock(mutex_);
+    if (!warned_.insert(url).second) return;
+  }
+  warn_(fmt::format("the index of {} is not used: {}", url, why.describe()));
 }
 
 std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlotOptions options,
@@ -47,6 +60,7 @@ std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlo
     std::call_once(pools_->once, [this] { pools_->blocking.emplace(pools_->most_open); });
     pool = &*pools_->blocking;
   }
+  options.index_ignored = [this, url](const Error& why) { index_ignored(url, why); };
   auto open = [this, url, stop = std::move(stop)]() -> Result<std::unique_ptr<ByteStream>> {
     auto stream = open_source(url, options_, loop_, stop);
     if (!stream) return stream.error();

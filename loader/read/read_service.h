@@ -3,10 +3,14 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <set>
 #include <stop_token>
 #include <string>
+#include <string_view>
 
+#include "loader/base/mutex.h"
 #include "loader/memory/memory_budget.h"
 #include "loader/read/shard_slot.h"
 #include "shardreel/options.h"
@@ -24,7 +28,8 @@ namespace shardreel {
 class ReadService {
  public:
   ReadService(const InputOptions& options, std::size_t lanes, ShardList shards,
-              MemoryLedger& ledger, boost::asio::io_context& loop);
+              MemoryLedger& ledger, boost::asio::io_context& loop,
+              std::function<void(std::string_view)> warn = {});
   ReadService(const ReadService&) = delete;
   ReadService& operator=(const ReadService&) = delete;
   ~ReadService();  ///< joins
@@ -40,6 +45,9 @@ class ReadService {
   std::shared_ptr<ShardSlot> open_slot(std::uint64_t number, ShardSlotOptions options,
                                        std::shared_ptr<Signal> news, std::stop_token stop);
 
+  /// Warn once a run that an index, or a part of it, is not used. Thread-safe.
+  void index_ignored(const std::string& url, const Error& why);
+
   [[nodiscard]] std::uint64_t shards_opened() const noexcept { return shards_opened_; }
 
  private:
@@ -48,7 +56,10 @@ class ReadService {
   const ShardList shards_;
   MemoryLedger& ledger_;
   boost::asio::io_context& loop_;
+  const std::function<void(std::string_view)> warn_;
   std::atomic<std::uint64_t> shards_opened_{0};
+  Mutex mutex_;
+  std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);  // urls
   std::unique_ptr<Pools> pools_;
 };
 

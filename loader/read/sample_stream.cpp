@@ -39,6 +39,8 @@ void SampleStream::open_next(Turn& turn) {
   slot.reader.spool_dir = input.spool_dir;
   slot.reader.large_fields = input.video_fields;
   slot.share_bytes = options_.shard_bytes;
+  slot.index_dir = input.index_dir;
+  slot.wants_key = options_.wants_key;
   slot.reader.modulo = options_.share.modulo;
   slot.reader.remainder = options_.share.remainder;
   turn.shard_number = options_.share.shards[next_shard_++];

@@ -30,6 +30,7 @@ struct SampleStreamOptions {
   ShardShare share;
   std::uint64_t shard_bytes = 0;   ///< memory per open shard
   std::uint64_t inline_bytes = 0;  ///< members up to this are read whole
+  std::function<bool(const std::string& key)> wants_key = {};  ///< see IndexedReading
 };
 
 /// Takes a share of the list; gives its samples and failures in a fixed order. When a shard ends,

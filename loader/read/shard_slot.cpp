@@ -7,12 +7,15 @@
 #include <exception>
 #include <utility>
 
-#include "shardreel/units.h"
+#include "loader/read/open_index.h"
+#include "shardreel/shard_url.h"
 
 namespace shardreel {
 namespace {
 
 constexpr std::size_t kMostItems = 64;  // read ahead at most, however small the samples are
+// An index of this size takes the place of the archive reader's buffers, which the plan has.
+constexpr std::uint64_t kFreeIndexBytes = std::uint64_t{1} << 20;
 
 }  // namespace
 
@@ -42,7 +45,17 @@ class ShardSlot::Allocator final : public ByteAllocator,
   [[nodiscard]] bool only_current() const {
     std::uint64_t mine = 0;
     for (const MemberCharge& charge : current) mine += charge->bytes();
-    return share_.in_use() <= mine;
+    return share_.in_use() <= mine + index_bytes_;
+  }
+
+  /// Set aside memory for an index, as long as any of two samples of `largest` bytes still fit.
+  std::optional<Reservation> reserve_index(std::uint64_t bytes, std::uint64_t largest) {
+    bytes -= std::min(bytes, kFreeIndexBytes);
+    if (bytes == 0) return Reservation();
+    if (bytes > capacity() || largest > (capacity() - bytes) / 2) return std::nullopt;
+    auto reserved = share_.try_reserve(bytes, MemoryTag::kEncoded);
+    if (reserved) index_bytes_ = bytes;
+    return reserved;
   }
 
   [[nodiscard]] std::uint64_t capacity() const { return share_.capacity(); }
@@ -51,11 +64,8 @@ class ShardSlot::Allocator final : public ByteAllocator,
   std::vector<MemberCharge> current;  // used by the slot's job only
 
  private:
-  static std::uint64_t in_pages(std::uint64_t bytes) {
-    return std::max<std::uint64_t>(1, (bytes + 4095) / 4096) * 4096;
-  }
-
   MemoryShare share_;
+  std::uint64_t index_bytes_ = 0;  // of the share, used by the slot's job only
 };
 
 ShardSlot::ShardSlot(MemoryLedger& ledger, std::string url, ShardSlotOptions options, Open open,
@@ -88,14 +98,7 @@ void ShardSlot::run() {
     allocator_->on_release([weak = weak_from_this()] {
       if (const auto self = weak.lock()) self->kick();
     });
-    auto stream = open_or_fail();
-    if (!stream) {
-      deliver(FailedSample{stream.error(), 0, true});
-    } else {
-      ShardReaderOptions reader_options = options_.reader;
-      reader_options.allocator = allocator_.get();
-      reader_.emplace(std::move(*stream), url_, std::move(reader_options));
-    }
+    if (auto opened = open_or_fail(); !opened) deliver(FailedSample{opened.error(), 0, true});
   }
   for (;;) {
     while (read_one()) {
@@ -129,28 +132,42 @@ bool ShardSlot::read_one() {
       deliver(std::move(step));
       return true;
     }
-    reader_->refuse(Error{
-        ErrorCode::kMemory,
-        fmt::format("its fields need more than the {} that one open shard may read ahead; raise "
-                    "memory_bytes or lower open_shards and open_videos",
-                    format_bytes(allocator_->capacity())),
-        {},
-        {},
-        {}});
+    reader_->refuse(too_much_at_once(allocator_->capacity()));
     return true;
   }
   deliver(std::move(step));
   return true;
 }
 
-Result<std::unique_ptr<ByteStream>> ShardSlot::open_or_fail() {
+Result<void> ShardSlot::open_or_fail() {
   try {
-    return open_();
+    auto stream = open_();
+    if (!stream) return std::move(stream.error());
+    reader_ = make_reader(std::move(*stream));
+    return {};
   } catch (const std::exception& error) {
     Error failure{ErrorCode::kIo, std::string("opening the shard: ") + error.what(), {}, {}, {}};
     failure.at(url_);
     return failure;
   }
+}
+
+std::unique_ptr<SampleReader> ShardSlot::make_reader(std::unique_ptr<ByteStream> stream) {
+  ShardReaderOptions options = options_.reader;
+  options.allocator = allocator_.get();
+  auto file = local_shard_path(url_) ? stream->random_access() : nullptr;
+  if (file == nullptr) return read_in_order(std::move(stream), url_, std::move(options));
+  OpenedIndex opened = open_index(url_, options_.index_dir, *file);
+  if (opened.ignored && options_.index_ignored) options_.index_ignored(*opened.ignored);
+  const auto largest =
+      opened.index ? largest_sample(*opened.index, file->size(), options) : std::nullopt;
+  auto charge =
+      largest ? allocator_->reserve_index(opened.index->memory_bytes(), *largest) : std::nullopt;
+  if (!charge) return read_in_order(std::move(stream), url_, std::move(options));
+  index_charge_ = std::move(*charge);
+  index_ = std::move(opened.index);
+  return read_by_index(std::move(file), *index_, url_, std::move(options),
+                       {.capacity = options_.share_bytes, .wants_key = options_.wants_key});
 }
 
 /// One step of the reader; an exception (no memory for a name or a table) ends the shard, not the
@@ -177,6 +194,7 @@ void ShardSlot::deliver(ReadStep step) {
   if (auto* sample = std::get_if<Sample>(&step)) {
     ordinal = sample->ordinal;
     item.sample = std::move(*sample);
+    item.index = index_;
   } else if (auto* failed = std::get_if<FailedSample>(&step)) {
     ordinal = failed->ordinal;
     fatal = failed->fatal;

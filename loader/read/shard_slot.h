@@ -13,6 +13,7 @@
 #include "loader/base/mutex.h"
 #include "loader/base/signal.h"
 #include "loader/memory/memory_budget.h"
+#include "loader/read/sample_reader.h"
 #include "shardreel/shard_reader.h"
 
 namespace shardreel {
@@ -26,16 +27,21 @@ struct ReadItem {
   std::optional<Sample> sample;
   std::optional<FailedSample> failure;
   std::vector<MemberCharge> charges;
+  std::optional<ShardIndex> index;  ///< that the sample was read by; it may know the video
 };
 
 struct ShardSlotOptions {
   ShardReaderOptions reader;  ///< its allocator is replaced by the slot's own
   std::uint64_t share_bytes = 0;
+  std::string index_dir;  ///< where indexes are; empty = beside the shards
+  std::function<bool(const std::string& key)> wants_key;  ///< see IndexedReading
+  std::function<void(const Error&)> index_ignored;        ///< told why an index is not used
 };
 
-/// Takes a shard's URL; gives its samples in order through `pop`. Holds at most `share_bytes` of
-/// members and 64 samples. Reading is a chain of short jobs given to `post`; a job never waits for
-/// memory: it ends, and `pop` or freed members start the next one. Thread-safe.
+/// Takes a shard's URL; gives its samples in order through `pop`, by its index where it has one.
+/// Holds at most `share_bytes` of members and 64 samples. Reading is a chain of short jobs given to
+/// `post`; a job never waits for memory: it ends, and `pop` or freed members start the next one.
+/// Thread-safe.
 class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
  public:
   using Post = std::function<void(std::function<void()>)>;
@@ -64,7 +70,8 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
   void kick();
   void run();
   bool read_one();  // false: the job is over
-  Result<std::unique_ptr<ByteStream>> open_or_fail();
+  Result<void> open_or_fail();
+  std::unique_ptr<SampleReader> make_reader(std::unique_ptr<ByteStream> stream);
   ReadStep step_or_fail();
   void deliver(ReadStep step);
 
@@ -77,7 +84,9 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
   std::shared_ptr<Allocator> allocator_;
 
   // Used by the running job only (one at a time, `running_` is the baton).
-  std::optional<ShardReader> reader_;
+  std::unique_ptr<SampleReader> reader_;
+  std::optional<ShardIndex> index_;  // that `reader_` goes by
+  Reservation index_charge_;         // what it takes beyond an archive reader's buffers
   bool broken_ = false;
 
   mutable Mutex mutex_;

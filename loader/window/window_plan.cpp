@@ -70,6 +70,33 @@ class Instants {
   Position count_ = 0;
 };
 
+/// Where the windows of a video lie.
+struct WindowGrid {
+  std::optional<Instants> instants;  ///< with `fps`
+  Position positions = 0;            ///< frames or instants; 0 = no window at all
+  std::uint64_t span = 0, stride = 0;
+
+  [[nodiscard]] bool is_short() const { return positions < span; }
+  [[nodiscard]] std::uint64_t count() const { return (positions - span) / stride + 1; }
+};
+
+WindowGrid make_grid(const VideoTimes& video, const WindowOptions& options) {
+  WindowGrid grid;
+  if (video.frame_count <= 0 || options.num_frames == 0) return grid;
+  if (options.fps) {
+    if (!(*options.fps > 0) || !std::isfinite(*options.fps)) return grid;
+    grid.instants.emplace(video, *options.fps);
+  }
+  grid.positions =
+      grid.instants ? grid.instants->count() : static_cast<Position>(video.frame_count);
+  const std::uint64_t num_frames = options.num_frames, step = options.frame_step;
+  grid.span = (num_frames - 1) * step + 1;
+  grid.stride = options.window_stride;
+  if (grid.stride == 0)
+    grid.stride = options.fps ? num_frames : num_frames * std::max<Position>(step, 1);
+  return grid;
+}
+
 /// Return which of `count` windows to take, ascending; `wanted` < `count`.
 std::vector<std::uint64_t> choose(std::uint64_t count, std::uint64_t wanted, WindowChoice choice,
                                   std::uint64_t seed, const ClipId& id) {
@@ -98,20 +125,19 @@ std::vector<std::uint64_t> choose(std::uint64_t count, std::uint64_t wanted, Win
 
 }  // namespace
 
+std::uint64_t count_windows(const VideoTimes& video, const WindowOptions& options) {
+  const WindowGrid grid = make_grid(video, options);
+  if (grid.positions == 0) return 0;
+  if (grid.is_short()) return options.short_policy == ShortPolicy::kDrop ? 0 : 1;
+  const std::uint64_t wanted = options.windows_per_video;
+  return wanted == 0 ? grid.count() : std::min<std::uint64_t>(wanted, grid.count());
+}
+
 std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& options,
                                  std::uint64_t seed, const ClipId& id) {
-  if (video.frame_count <= 0 || options.num_frames == 0) return {};
-  std::optional<Instants> instants;
-  if (options.fps) {
-    if (!(*options.fps > 0) || !std::isfinite(*options.fps)) return {};
-    instants.emplace(video, *options.fps);
-  }
-  const Position positions =
-      instants ? instants->count() : static_cast<Position>(video.frame_count);
+  const WindowGrid grid = make_grid(video, options);
+  if (grid.positions == 0) return {};
   const std::uint64_t num_frames = options.num_frames, step = options.frame_step;
-  const std::uint64_t span = (num_frames - 1) * step + 1;
-  std::uint64_t stride = options.window_stride;
-  if (stride == 0) stride = options.fps ? num_frames : num_frames * std::max<Position>(step, 1);
 
   const auto window_of = [&](std::uint64_t ordinal, auto position_of) {
     Window window;
@@ -120,24 +146,24 @@ std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& o
     for (std::uint64_t i = 0; i < num_frames; ++i) {
       const Position position = position_of(i);
       window.frames.push_back(
-          static_cast<std::int64_t>(instants ? instants->frame_at(position) : position));
+          static_cast<std::int64_t>(grid.instants ? grid.instants->frame_at(position) : position));
     }
     return window;
   };
 
   std::vector<Window> windows;
-  if (positions < span) {
+  if (grid.is_short()) {
     if (options.short_policy == ShortPolicy::kDrop) return windows;
     const bool loop = options.short_policy == ShortPolicy::kLoop;
     windows.push_back(window_of(0, [&](std::uint64_t i) {
-      return loop ? i * step % positions : std::min(i * step, positions - 1);
+      return loop ? i * step % grid.positions : std::min(i * step, grid.positions - 1);
     }));
     return windows;
   }
-  const std::uint64_t count = (positions - span) / stride + 1;
+  const std::uint64_t count = grid.count();
   const auto add = [&](std::uint64_t ordinal) {
     windows.push_back(
-        window_of(ordinal, [&](std::uint64_t i) { return ordinal * stride + i * step; }));
+        window_of(ordinal, [&](std::uint64_t i) { return ordinal * grid.stride + i * step; }));
   };
   const std::uint64_t wanted = options.windows_per_video;
   if (wanted == 0 || wanted >= count) {

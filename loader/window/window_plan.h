@@ -45,4 +45,7 @@ struct VideoTimes {
 std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& options,
                                  std::uint64_t seed, const ClipId& id);
 
+/// How many windows `plan_windows` gives.
+std::uint64_t count_windows(const VideoTimes& video, const WindowOptions& options);
+
 }  // namespace shardreel

@@ -90,6 +90,41 @@ class PlanTest(unittest.TestCase):
         self.assertRegex(refused.err, r"\d")
 
 
+class IndexTest(unittest.TestCase):
+    """With indexes the same clips are delivered, and how many is known before."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.index = ["--index-dir", os.path.join(WORK, "index")]
+        cls.without = ["--index-dir", os.path.join(WORK, "nothing")]
+        made = run("index", SHARDS, *cls.index)
+        assert made.returncode == 0, made.err
+
+    def test_digests_are_the_same(self):
+        for more in ([], ["--windows-per-video", "1"], ["--fps", "10", "--shuffle", "none"]):
+            plain, indexed = feed(SHARDS, *more, *self.without), feed(SHARDS, *more, *self.index)
+            for name in ("clips", "samples", "order_digest", "pixel_digest"):
+                self.assertEqual(plain[name], indexed[name], (name, more))
+
+    def test_plan_says_what_feed_delivers(self):
+        for more in ([], ["--batch-size", "5"], ["--drop-last", "false"], ["--windows-per-video", "2"]):
+            plan = json.loads(run("plan", SHARDS, *SMALL, *more, *self.index, "--json").out)
+            report = feed(SHARDS, *more, *self.index)
+            self.assertEqual((plan["epoch_clips"], plan["epoch_batches"]), (report["clips"], report["batches"]), more)
+            table = run("plan", SHARDS, *SMALL, *more, *self.index).out
+            self.assertIn(f"{report['clips']} clips in {report['batches']} batches", table)
+        unknown = run("plan", SHARDS, *SMALL, *self.without)
+        self.assertIn("has no index", unknown.out)
+        self.assertIsNone(json.loads(run("plan", SHARDS, *SMALL, *self.without, "--json").out)["epoch_clips"])
+
+    def test_equal_ranks(self):
+        ranks = [["--rank", str(rank), "--world-size", "3"] for rank in range(3)]
+        self.assertEqual(len({feed(SHARDS, *rank, *self.index)["batches"] for rank in ranks}), 1)
+        refused = run("feed", SHARDS, *ranks[0], *self.without)
+        self.assertEqual(refused.returncode, 2)
+        self.assertIn("batches_per_epoch", refused.err)
+
+
 class FeedTest(unittest.TestCase):
     def test_report(self):
         report = feed(SHARDS)

@@ -15,6 +15,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "shardreel/loader.h"
@@ -161,14 +162,32 @@ class Consumers {
   std::optional<Error> failure_;
 };
 
+/// Batches that a lane will deliver in all its epochs, where that is known.
+std::optional<std::uint64_t> expected_of_lane(const Loader& loader, std::size_t lane) {
+  constexpr std::uint64_t kMostEpochs = 1000;  // each shuffles the list of shards to be counted
+  const BatchOptions& batch = loader.options().batch;
+  if (batch.epochs == 0) return std::nullopt;
+  if (batch.batches_per_epoch) return checked_mul(*batch.batches_per_epoch, batch.epochs);
+  if (batch.epochs > kMostEpochs) return std::nullopt;
+  std::uint64_t batches = 0;
+  for (std::uint64_t i = 0; i < batch.epochs; ++i) {
+    const auto size = loader.epoch_size(batch.epoch + i, lane);
+    if (!size) return std::nullopt;
+    batches += size->batches;
+  }
+  return batches;
+}
+
 /// Batches that the whole run will deliver, where that is known.
-std::optional<std::uint64_t> expected_batches(const LoaderOptions& options, std::size_t lanes,
-                                              std::uint64_t max_batches) {
-  std::optional<std::uint64_t> a_lane;
-  if (options.batch.batches_per_epoch && options.batch.epochs != 0)
-    a_lane = checked_mul(*options.batch.batches_per_epoch, options.batch.epochs);
-  if (max_batches != 0) a_lane = std::min(a_lane.value_or(max_batches), max_batches);
-  return a_lane ? checked_mul(*a_lane, lanes) : std::nullopt;
+std::optional<std::uint64_t> expected_batches(const Loader& loader, std::uint64_t max_batches) {
+  std::uint64_t all = 0;
+  for (std::size_t lane = 0; lane < loader.lanes(); ++lane) {
+    auto batches = expected_of_lane(loader, lane);
+    if (max_batches != 0) batches = std::min(batches.value_or(max_batches), max_batches);
+    if (!batches || all > UINT64_MAX - *batches) return std::nullopt;
+    all += *batches;
+  }
+  return all;
 }
 
 std::string progress_text(const Metrics& now, std::optional<std::uint64_t> expected) {
@@ -178,7 +197,7 @@ std::string progress_text(const Metrics& now, std::optional<std::uint64_t> expec
                   now.clips, static_cast<double>(now.clips) / seconds,
                   static_cast<double>(now.frames) / seconds, format_bytes(now.pss_bytes));
   if (now.samples_skipped != 0) text += fmt::format(", {} samples skipped", now.samples_skipped);
-  if (expected && now.batches != 0) {
+  if (expected && *expected != 0 && now.batches != 0) {
     const double part = static_cast<double>(now.batches) / static_cast<double>(*expected);
     text += fmt::format(", {:.0f} %, {:.0f} s left", 100 * part, seconds * (1 / part - 1));
   }
@@ -190,11 +209,15 @@ class Progress {
  public:
   Progress(const Loader& loader, Console& console, std::uint64_t max_batches)
       : thread_([this, &loader, &console, max_batches] {
-          const auto expected = expected_batches(loader.options(), loader.lanes(), max_batches);
+          std::optional<std::uint64_t> expected;
+          bool asked = false;
           const auto pause = std::chrono::seconds(console.terminal() ? 1 : 10);
           std::unique_lock lock(mutex_);
-          while (!wake_.wait_for(lock, pause, [this] { return done_; }))
+          while (!wake_.wait_for(lock, pause, [this] { return done_; })) {
+            // Not before: a short run should not wait for the indexes of ten thousand shards.
+            if (!std::exchange(asked, true)) expected = expected_batches(loader, max_batches);
             console.progress(progress_text(loader.metrics(), expected));
+          }
           console.clear_progress();
         }) {}
   Progress(const Progress&) = delete;

@@ -2,6 +2,7 @@
 // The loader: open it from options, take batches, stop it.
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -18,6 +19,11 @@ enum class LogLevel { kInfo, kWarning };
 
 /// Gets one line of text; called from several threads, one at a time. Must not call `Loader::stop`.
 using LogCallback = std::function<void(LogLevel, std::string_view)>;
+
+/// What one lane delivers in one epoch.
+struct EpochSize {
+  std::uint64_t clips = 0, batches = 0;
+};
 
 /// Feeds batches of clips from tar shards.
 ///
@@ -53,6 +59,12 @@ class Loader {
   /// Epoch that `next(lane)` delivers from.
   [[nodiscard]] std::uint64_t epoch(std::size_t lane = 0) const;
 
+  /// What `lane` delivers in `epoch`: exact unless clips are lost to damage (with
+  /// `batches_per_epoch`, even then). Nothing where that takes a fresh index of every shard and one
+  /// is missing. The first call may read them all.
+  [[nodiscard]] std::optional<EpochSize> epoch_size(std::uint64_t epoch,
+                                                    std::size_t lane = 0) const;
+
   /// Stop everything; waits wake within a second. Safe from any thread but a log callback's, and
   /// more than once.
   void stop() noexcept;
@@ -84,6 +96,8 @@ struct MemoryPlanReport {
   std::uint64_t batch_bytes = 0;     ///< of one batch
   std::uint64_t shuffle_clips = 0;   ///< that fit into the shuffle buffer
   std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes these options can run with
+  std::optional<EpochSize> epoch;    ///< of this process's first lane, in the first epoch
+  std::string epoch_unknown;         ///< why not, else
 
   [[nodiscard]] std::string table() const;
   [[nodiscard]] std::string to_json() const;

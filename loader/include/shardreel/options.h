@@ -52,6 +52,9 @@ struct InputOptions {
   std::uint64_t max_member_bytes = std::uint64_t{64} << 30;
   std::string spool_dir;   ///< decides nothing; empty = $TMPDIR, else /tmp
   bool allow_pipe = true;  ///< false: `pipe:` URLs are refused
+  /// Where the shards' indexes are; empty = beside them. Decides nothing: with an index less is
+  /// read.
+  std::string index_dir;
 };
 
 /// Which frames make a clip. Decides the order.

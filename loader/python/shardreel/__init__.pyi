@@ -85,6 +85,7 @@ class Loader:
         max_member_bytes: int | str | None = None,
         spool_dir: str | None = None,
         allow_pipe: bool | None = None,
+        index_dir: str | None = None,
         devices: list[Any] | str | None = None,
         decode: str | None = None,
     ) -> None: ...

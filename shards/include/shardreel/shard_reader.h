@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -34,6 +36,11 @@ struct ShardReaderOptions {
   /// count, and their content is passed over.
   std::uint64_t modulo = 1, remainder = 0;
 };
+
+/// The failure that a member of this field and size is under these options; nothing when it is
+/// read.
+std::optional<Error> refuse_size(const ShardReaderOptions& options, std::string_view field,
+                                 std::uint64_t size);
 
 /// What one step of reading gave.
 struct ShardEnd {};

@@ -44,7 +44,7 @@ const Json kPromised = Json::parse(R"({
   "memory_bytes": "2GiB", "shuffle_bytes": null, "min_fill": 100, "shuffle_domain": "frames",
   "prefetch_batches": 2, "held_batches": 2, "reader_threads": 2, "decode_threads": null,
   "member_inline_bytes": 67108864, "max_member_bytes": 68719476736, "spool_dir": null,
-  "allow_pipe": true, "devices": ["cpu:0"], "decode": "auto"
+  "allow_pipe": true, "index_dir": null, "devices": ["cpu:0"], "decode": "auto"
 })");
 
 TEST(OptionsTest, TableHasThePromisedNamesAndDefaults) {
@@ -81,7 +81,7 @@ const Json kOther = Json::parse(R"({
   "memory_bytes": ["512MiB"], "shuffle_bytes": ["100MiB"], "min_fill": [10],
   "shuffle_domain": ["packets"], "prefetch_batches": [3], "held_batches": [1],
   "reader_threads": [4], "decode_threads": [6], "member_inline_bytes": [1048576, "1MiB"],
-  "max_member_bytes": [1073741824, "1GiB"], "spool_dir": ["/var/tmp"], "allow_pipe": [false],
+  "max_member_bytes": [1073741824, "1GiB"], "spool_dir": ["/var/tmp"], "allow_pipe": [false], "index_dir": ["/var/index"],
   "devices": [["cpu:0", "cpu:1"], "cpu:0,cpu:1"], "decode": ["cpu"]
 })");
 
@@ -269,8 +269,6 @@ constexpr const char* kInvalid = R"([
   [{"rank": 0}, "world_size"],
   [{"rank": 0, "world_size": 0}, "world_size"],
   [{"rank": 2, "world_size": 2, "ranks": "exact"}, "rank", "2 of 2"],
-  [{"rank": 0, "world_size": 2}, "batches_per_epoch", "ranks = exact"],
-  [{"devices": ["cpu:0", "cpu:1"]}, "2 ranks", "batches_per_epoch", "ranks = exact"],
   [{"urls": ["-"], "epochs": 2}, "standard input", "epochs"],
   [{"urls": ["-"], "epochs": 0}, "standard input", "endless"],
   [{"urls": ["a.tar::-"], "devices": ["cpu:0", "cpu:1"], "ranks": "exact"}, "standard input",

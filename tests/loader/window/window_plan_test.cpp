@@ -95,6 +95,14 @@ void expect_same(const std::vector<Window>& got, const std::vector<Window>& want
   }
 }
 
+/// The plan, whose size is always what counting it gives.
+std::vector<Window> planned(const VideoTimes& video, const WindowOptions& options,
+                            std::uint64_t seed, const ClipId& id) {
+  auto windows = plan_windows(video, options, seed, id);
+  EXPECT_EQ(count_windows(video, options), windows.size());
+  return windows;
+}
+
 class Random {
  public:
   explicit Random(std::uint64_t seed) : engine_(seed) {}
@@ -119,8 +127,7 @@ TEST(WindowPlan, AgreesWithTheModelByFrame) {
   for (std::uint64_t round = testing::rounds(100'000); round > 0; --round) {
     const std::int64_t count = random.between(0, 120);
     const WindowOptions options = random_options(random);
-    expect_same(plan_windows(frames_only(count), options, 1, {}),
-                model(count, nullptr, 0, 1, options));
+    expect_same(planned(frames_only(count), options, 1, {}), model(count, nullptr, 0, 1, options));
     ASSERT_FALSE(HasFatalFailure());
   }
 }
@@ -152,7 +159,7 @@ TEST(WindowPlan, AgreesWithTheModelByTimeAlsoWithVariableFrameRate) {
     const VideoTimes times{
         count, seconds,
         static_cast<double>(video.end) / static_cast<double>(video.ticks_per_second), 25};
-    expect_same(plan_windows(times, options, 1, {}), model(count, &video, num, den, options));
+    expect_same(planned(times, options, 1, {}), model(count, &video, num, den, options));
     ASSERT_FALSE(HasFatalFailure())
         << "base " << video.ticks_per_second << " fps " << num << "/" << den;
   }
@@ -165,8 +172,7 @@ TEST(WindowPlan, ExactMultiplesDoNotSlip) {
     for (int i = 0; i < 2'000'000; ++i) seconds.push_back(1e4 + i * den / num);
     WindowOptions options = by_frame(1, 1, 0);
     options.fps = num / den;
-    const auto windows =
-        plan_windows({2'000'000, seconds, 1e4 + 2e6 * den / num, 25}, options, 1, {});
+    const auto windows = planned({2'000'000, seconds, 1e4 + 2e6 * den / num, 25}, options, 1, {});
     ASSERT_EQ(windows.size(), 2'000'000U);
     for (std::size_t i = 0; i < windows.size(); ++i) {
       ASSERT_EQ(windows[i].frames[0], static_cast<std::int64_t>(i)) << num << "/" << den;
@@ -177,32 +183,32 @@ TEST(WindowPlan, ExactMultiplesDoNotSlip) {
 TEST(WindowPlan, WithoutTimesFramesAreEquallyFarApart) {
   WindowOptions options = by_frame(5, 1, 0);
   options.fps = 12.5;
-  auto windows = plan_windows({20, {}, 0, 25}, options, 1, {});
+  auto windows = planned({20, {}, 0, 25}, options, 1, {});
   ASSERT_EQ(windows.size(), 2U);
   EXPECT_THAT(windows[1].frames, ElementsAre(10, 12, 14, 16, 18));
   options.fps = 50;
-  windows = plan_windows({5, {}, 0, 25}, options, 1, {});
+  windows = planned({5, {}, 0, 25}, options, 1, {});
   ASSERT_EQ(windows.size(), 2U);
   EXPECT_THAT(windows[0].frames, ElementsAre(0, 0, 1, 1, 2));
 }
 
 TEST(WindowPlan, ShortVideos) {
   WindowOptions options = by_frame(5, 2, 0);  // needs 9 frames
-  EXPECT_TRUE(plan_windows(frames_only(8), options, 1, {}).empty());
-  EXPECT_EQ(plan_windows(frames_only(9), options, 1, {}).size(), 1U);
+  EXPECT_TRUE(planned(frames_only(8), options, 1, {}).empty());
+  EXPECT_EQ(planned(frames_only(9), options, 1, {}).size(), 1U);
   options.short_policy = ShortPolicy::kRepeatLast;
-  EXPECT_THAT(plan_windows(frames_only(6), options, 1, {})[0].frames, ElementsAre(0, 2, 4, 5, 5));
+  EXPECT_THAT(planned(frames_only(6), options, 1, {})[0].frames, ElementsAre(0, 2, 4, 5, 5));
   options.short_policy = ShortPolicy::kLoop;
-  EXPECT_THAT(plan_windows(frames_only(6), options, 1, {})[0].frames, ElementsAre(0, 2, 4, 0, 2));
-  EXPECT_THAT(plan_windows(frames_only(1), options, 1, {})[0].frames, ElementsAre(0, 0, 0, 0, 0));
-  EXPECT_TRUE(plan_windows(frames_only(0), options, 1, {}).empty());
+  EXPECT_THAT(planned(frames_only(6), options, 1, {})[0].frames, ElementsAre(0, 2, 4, 0, 2));
+  EXPECT_THAT(planned(frames_only(1), options, 1, {})[0].frames, ElementsAre(0, 0, 0, 0, 0));
+  EXPECT_TRUE(planned(frames_only(0), options, 1, {}).empty());
 }
 
 TEST(WindowPlan, UniformTakesTheMiddlesOfEqualParts) {
   WindowOptions options = by_frame(1, 1, 1);
   options.window_choice = WindowChoice::kUniform;
   options.windows_per_video = 4;
-  const auto windows = plan_windows(frames_only(100), options, 1, {});
+  const auto windows = planned(frames_only(100), options, 1, {});
   std::vector<std::uint64_t> ordinals;
   for (const Window& window : windows) ordinals.push_back(window.ordinal);
   EXPECT_THAT(ordinals, ElementsAre(12, 37, 62, 87));
@@ -213,15 +219,15 @@ TEST(WindowPlan, AChoiceIsAnAscendingSubsetOfAll) {
   for (std::uint64_t round = testing::rounds(20'000); round > 0; --round) {
     WindowOptions options = random_options(random);
     const std::int64_t count = random.between(1, 200);
-    const auto all = plan_windows(frames_only(count), options, 1, {});
+    const auto all = planned(frames_only(count), options, 1, {});
     options.windows_per_video = static_cast<std::uint32_t>(random.between(1, 12));
     options.window_choice = static_cast<WindowChoice>(random.between(0, 1));
     const auto seed = static_cast<std::uint64_t>(random.between(0, 1000));
     const ClipId id{0, 1, static_cast<std::uint64_t>(random.between(0, 50)), 0};
     ClipId other_window = id;
     other_window.window = 9;  // the plan is made before windows have numbers
-    const auto some = plan_windows(frames_only(count), options, seed, id);
-    expect_same(some, plan_windows(frames_only(count), options, seed, other_window));
+    const auto some = planned(frames_only(count), options, seed, id);
+    expect_same(some, planned(frames_only(count), options, seed, other_window));
     ASSERT_EQ(some.size(), std::min<std::size_t>(all.size(), options.windows_per_video));
     for (std::size_t i = 0; i < some.size(); ++i) {
       if (i > 0) {
@@ -241,7 +247,7 @@ TEST(WindowPlan, RandomChoiceIsFairAndKeyed) {
   const std::uint64_t seed = testing::test_seed();
   std::map<std::pair<std::uint64_t, std::uint64_t>, double> times_seen;
   for (std::uint64_t sample = 0; sample < 20'000; ++sample) {
-    const auto windows = plan_windows(frames_only(5), options, seed, {0, 0, sample, 0});
+    const auto windows = planned(frames_only(5), options, seed, {0, 0, sample, 0});
     times_seen[{windows[0].ordinal, windows[1].ordinal}] += 1;
   }
   ASSERT_EQ(times_seen.size(), 10U);
@@ -251,7 +257,7 @@ TEST(WindowPlan, RandomChoiceIsFairAndKeyed) {
   std::set<Frames> by_key;
   for (std::uint64_t i = 0; i < 50; ++i) {
     Frames chosen;
-    for (const auto& window : plan_windows(frames_only(1000), options, seed, {i, 0, 0, 0})) {
+    for (const auto& window : planned(frames_only(1000), options, seed, {i, 0, 0, 0})) {
       chosen.push_back(window.frames[0]);
     }
     by_key.insert(chosen);
@@ -266,18 +272,18 @@ TEST(WindowPlan, HostileValuesNeitherOverflowNorFillMemory) {
   few.windows_per_video = 3;
   for (const auto choice : {WindowChoice::kRandom, WindowChoice::kUniform}) {
     few.window_choice = choice;
-    const auto windows = plan_windows(frames_only(most64), few, 1, {});
+    const auto windows = planned(frames_only(most64), few, 1, {});
     ASSERT_EQ(windows.size(), 3U);
     for (const auto& window : windows) EXPECT_EQ(window.frames[1], window.frames[0] + 1);
   }
-  EXPECT_TRUE(plan_windows(frames_only(most64), by_frame(0, 1, 1), 1, {}).empty());
-  EXPECT_TRUE(plan_windows(frames_only(-5), few, 1, {}).empty());
+  EXPECT_TRUE(planned(frames_only(most64), by_frame(0, 1, 1), 1, {}).empty());
+  EXPECT_TRUE(planned(frames_only(-5), few, 1, {}).empty());
   WindowOptions wide = by_frame(3, most32, most32);
   wide.windows_per_video = 1;
-  const auto far = plan_windows(frames_only(most64), wide, 1, {});
+  const auto far = planned(frames_only(most64), wide, 1, {});
   ASSERT_EQ(far.size(), 1U);
   EXPECT_EQ(far[0].frames[2] - far[0].frames[0], 2 * std::int64_t{most32});
-  EXPECT_EQ(plan_windows(frames_only(5), by_frame(2, 0, 0), 1, {}).size(), 3U);
+  EXPECT_EQ(planned(frames_only(5), by_frame(2, 0, 0), 1, {}).size(), 3U);
 
   WindowOptions timed = by_frame(4, 1, 0);
   timed.fps = 30;
@@ -286,7 +292,7 @@ TEST(WindowPlan, HostileValuesNeitherOverflowNorFillMemory) {
   for (const double bad : {infinity, -infinity, nan, 1e300, -1e300}) {
     const std::vector<double> seconds = {0, bad, 1};
     for (const double end : {1.0, bad}) {
-      for (const auto& window : plan_windows({3, seconds, end, 25}, timed, 1, {})) {
+      for (const auto& window : planned({3, seconds, end, 25}, timed, 1, {})) {
         for (const std::int64_t frame : window.frames) {
           ASSERT_GE(frame, 0);
           ASSERT_LT(frame, 3);
@@ -294,24 +300,24 @@ TEST(WindowPlan, HostileValuesNeitherOverflowNorFillMemory) {
       }
     }
     const std::vector<double> first_bad = {bad, 1, 2};
-    for (const auto& window : plan_windows({3, first_bad, 2, bad}, timed, 1, {})) {
+    for (const auto& window : planned({3, first_bad, 2, bad}, timed, 1, {})) {
       for (const std::int64_t frame : window.frames)
         ASSERT_LT(static_cast<std::uint64_t>(frame), 3U);
     }
     timed.fps = bad;
-    plan_windows({3, seconds, 1, 25}, timed, 1, {});
+    planned({3, seconds, 1, 25}, timed, 1, {});
     timed.fps = 30;
   }
   WindowOptions one = timed;
   one.windows_per_video = 1;
-  EXPECT_EQ(plan_windows({most64, {}, 1, 25}, one, 1, {}).size(), 1U);
+  EXPECT_EQ(planned({most64, {}, 1, 25}, one, 1, {}).size(), 1U);
   // A duration of thirty million years on 100 frames is not believed.
   std::vector<double> hundred;
   for (int i = 0; i < 100; ++i) hundred.push_back(i / 30.0);
-  EXPECT_LT(plan_windows({100, hundred, 1e15, 25}, timed, 1, {}).size(), 300'000U);
+  EXPECT_LT(planned({100, hundred, 1e15, 25}, timed, 1, {}).size(), 300'000U);
   // More frames claimed than there are times.
   const std::vector<double> two = {0, 0.5};
-  for (const auto& window : plan_windows({most64, two, 1, 25}, timed, 1, {})) {
+  for (const auto& window : planned({most64, two, 1, 25}, timed, 1, {})) {
     for (const std::int64_t frame : window.frames) ASSERT_LT(frame, 2);
   }
 }
