@@ -1,14 +1,22 @@
-// What does it cost to turn a decoded frame into a 224x224 slot, on one core? Decoding a frame of
-// 340x256 takes some 250-400 us; conversion should be a small part of that.
+// What does it cost to turn a decoded frame into a 224x224 slot, on one core, on the machine's best
+// instruction set and on lesser ones, and what would zimg take for scaling alone? Decoding a frame
+// of 340x256 takes some 250-400 us; conversion should be a small part of that. Compare within one
+// run:
+//   bench_convert --benchmark_repetitions=7 --benchmark_enable_random_interleaving=true
 
 #include <benchmark/benchmark.h>
+#include <hwy/targets.h>
 
+#include <array>
+#include <cstdint>
 #include <random>
 #include <stdexcept>
 #include <vector>
 
 #include "loader/media/av_handles.h"
 #include "loader/media/frame_converter.h"
+#include "loader/media/plane_scaler.h"
+#include "loader/media/strip_kernels.h"
 
 namespace shardreel {
 namespace {
@@ -31,14 +39,28 @@ AVFramePtr noise_frame(AVPixelFormat format, int width, int height) {
 }
 
 enum class Variant { kPlain, kFlipped, kTurned, kNewCropPerClip };
+enum class Path { kBest, kAvx2, kSse4 };
 
-void convert(benchmark::State& state, AVPixelFormat format, ColorMode color, Variant variant) {
+/// Makes the kernels run on these targets of Highway (0: all).
+void use_targets(std::int64_t targets) {
+  hwy::SetSupportedTargetsForTest(targets);
+  hwy::GetChosenTarget().Update(hwy::SupportedTargets());
+}
+
+void convert(benchmark::State& state, AVPixelFormat format, ColorMode color, Variant variant,
+             Path path = Path::kBest) {
   const auto width = static_cast<int>(state.range(0)), height = static_cast<int>(state.range(1));
   TransformOptions options;
   options.color = color;
   options.crop = variant == Variant::kNewCropPerClip ? CropMode::kRandom : CropMode::kCenter;
   const auto frame = noise_frame(format, width, height);
   const auto converter = make_frame_converter(options);
+  const std::int64_t target = path == Path::kAvx2   ? HWY_AVX2
+                              : path == Path::kSse4 ? HWY_SSE4
+                                                    : hwy::SupportedTargets();
+  if ((hwy::SupportedTargets() & target) == 0) return state.SkipWithError("not on this machine");
+  use_targets(target);
+  state.SetLabel(kernel_target());
   std::vector<std::byte> slot(slot_bytes(options));
   TransformDraws draws;
   draws.flip = variant == Variant::kFlipped;
@@ -56,7 +78,34 @@ void convert(benchmark::State& state, AVPixelFormat format, ColorMode color, Var
     benchmark::DoNotOptimize(slot.data());
     ++frames;
   }
+  use_targets(0);
   state.counters["scratch_bytes"] = static_cast<double>(converter->scratch_bytes());
+}
+
+/// The control: zimg scales the three components to 16-bit planes with the same filter. Colour,
+/// rounding and interleaving would come on top.
+void zimg_planes(benchmark::State& state, AVPixelFormat format) {
+  const auto width = static_cast<int>(state.range(0)), height = static_cast<int>(state.range(1));
+  const auto frame = noise_frame(format, width, height);
+  const auto layout = pixel_layout(format);
+  const FrameGeometry geometry = frame_geometry(static_cast<std::uint32_t>(width),
+                                                static_cast<std::uint32_t>(height), {}, {}, {});
+  PlaneScaler scaler;
+  std::array<Plane, 3> planes;
+  for (auto _ : state) {
+    for (int c = 0; c < 3; ++c) {
+      const double factor = c == 0 ? 1 : 2, shift = c == 0 ? 0 : 0.25;  // chroma is on the left
+      Plane& plane = planes[static_cast<std::size_t>(c)];
+      plane.resize(geometry.scaled_width, geometry.scaled_height);
+      const auto scaled =
+          scaler.scale(ComponentRows(*frame, *layout, c),
+                       {geometry.crop_x / factor + shift, geometry.crop_y / factor,
+                        geometry.crop_width / factor, geometry.crop_height / factor},
+                       plane);
+      if (!scaled) state.SkipWithError("not scaled");
+      benchmark::DoNotOptimize(plane.row(0));
+    }
+  }
 }
 
 void sizes(benchmark::internal::Benchmark* b) {
@@ -65,6 +114,12 @@ void sizes(benchmark::internal::Benchmark* b) {
 
 constexpr auto kRgb = ColorMode::kRgb;
 BENCHMARK_CAPTURE(convert, rgb, AV_PIX_FMT_YUV420P, kRgb, Variant::kPlain)->Apply(sizes);
+BENCHMARK_CAPTURE(convert, rgb_avx2, AV_PIX_FMT_YUV420P, kRgb, Variant::kPlain, Path::kAvx2)
+    ->Apply(sizes);
+BENCHMARK_CAPTURE(convert, rgb_sse4, AV_PIX_FMT_YUV420P, kRgb, Variant::kPlain, Path::kSse4)
+    ->Apply(sizes);
+BENCHMARK_CAPTURE(zimg_planes, 8bit, AV_PIX_FMT_YUV420P)->Apply(sizes);
+BENCHMARK_CAPTURE(zimg_planes, 10bit, AV_PIX_FMT_YUV420P10LE)->Apply(sizes);
 BENCHMARK_CAPTURE(convert, rgb_10bit, AV_PIX_FMT_YUV420P10LE, kRgb, Variant::kPlain)->Apply(sizes);
 BENCHMARK_CAPTURE(convert, rgb_nv12, AV_PIX_FMT_NV12, kRgb, Variant::kPlain)->Apply(sizes);
 BENCHMARK_CAPTURE(convert, rgb_flip, AV_PIX_FMT_YUV420P, kRgb, Variant::kFlipped)->Apply(sizes);

@@ -77,8 +77,7 @@ SourcePlane in_memory(const Plane& plane) {
 /// then only maps and lays them out.
 class StripFrameConverter final : public FrameConverter {
  public:
-  StripFrameConverter(const TransformOptions& options, bool always_zimg)
-      : options_(options), always_zimg_(always_zimg) {}
+  explicit StripFrameConverter(const TransformOptions& options) : options_(options) {}
 
   Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
                        std::span<std::byte> slot) override;
@@ -104,7 +103,6 @@ class StripFrameConverter final : public FrameConverter {
                      const AffineMap& map, StripTarget target);
 
   TransformOptions options_;
-  bool always_zimg_;
   PlaneScaler scaler_;
   StripConverter strips_;
   std::array<Plane, 3> scaled_;
@@ -199,7 +197,7 @@ Result<void> StripFrameConverter::write(const Source& source, int first, std::ui
     depth[i] = source.layout.depth[static_cast<std::size_t>(component)];
     const ComponentRows rows(source.frame, source.layout, component);
     const Region region = region_of(source.frame, source.layout, component, source.geometry);
-    if (!always_zimg_ && rows.direct() && StripConverter::takes(region, width, height)) {
+    if (rows.direct() && StripConverter::takes(region, width, height)) {
       inputs[i] = {in_place(rows), region};
       continue;
     }
@@ -217,11 +215,7 @@ Result<void> StripFrameConverter::write(const Source& source, int first, std::ui
 }  // namespace
 
 std::unique_ptr<FrameConverter> make_frame_converter(const TransformOptions& options) {
-  return std::make_unique<StripFrameConverter>(options, false);
-}
-
-std::unique_ptr<FrameConverter> make_zimg_frame_converter(const TransformOptions& options) {
-  return std::make_unique<StripFrameConverter>(options, true);
+  return std::make_unique<StripFrameConverter>(options);
 }
 
 std::uint64_t converter_scratch_bytes(std::uint32_t coded_width, std::uint32_t coded_height,

@@ -33,10 +33,6 @@ class FrameConverter {
 /// Return the converter for these options.
 std::unique_ptr<FrameConverter> make_frame_converter(const TransformOptions& options);
 
-/// Return one that has zimg scale everything, as the other does where its own filters do not reach;
-/// for comparison.
-std::unique_ptr<FrameConverter> make_zimg_frame_converter(const TransformOptions& options);
-
 /// An upper bound of `scratch_bytes` for frames of this size, for the memory plan.
 std::uint64_t converter_scratch_bytes(std::uint32_t coded_width, std::uint32_t coded_height,
                                       const TransformOptions& options);

@@ -1,6 +1,7 @@
 #pragma once
 // The triangle filter of docs/pixels.md for one side of a picture, in integers.
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -43,6 +44,9 @@ class SideFilter {
   [[nodiscard]] static std::uint64_t bytes_bound(std::uint64_t from, std::uint64_t to);
 
  private:
+  /// Leave out zeros: from `room` weights an output to `taps`.
+  void pack(std::size_t room, std::size_t taps);
+
   FilterSpan span_;
   int taps_ = 0;
   std::uint32_t begin_ = 0, end_ = 0;

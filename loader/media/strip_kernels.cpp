@@ -37,6 +37,7 @@ using Bytes = hn::Vec<decltype(kBytes)>;
 constexpr std::size_t kLanes = hn::MaxLanes(decltype(kWords)());  // 8, 16 or 32 words
 constexpr std::size_t kBlocks = kLanes / 8;                       // of 128 bits in a vector
 constexpr std::size_t kColumnVectors = kStripRows / kLanes;       // hold one column of a strip
+constexpr std::size_t kGranuleWords = kGranule * kStripRows;      // of a strip
 constexpr std::size_t kColumnBlock = 8 * kStripRows;              // words; 8 columns of a strip
 
 /// Store the vector's 128-bit blocks `step` words apart.
@@ -58,47 +59,65 @@ constexpr std::size_t row_place(std::size_t row) {
   return ((part * 8 + i) * kBlocks + block) * 8;
 }
 
-/// One row of a granule, to its place in the granule's blocks. Products are rounded down; `bias`
-/// puts back what that takes on average.
-HWY_INLINE void filter_bytes(const std::uint8_t* HWY_RESTRICT from, std::ptrdiff_t stride,
+/// Granules that are filtered together: as many as there are registers for their sums.
+constexpr std::size_t kRun = kLanes / 8;
+
+/// One row of `kCount` granules, `first` and those `kGranule` columns after each other but the
+/// last, which is at `last`; each to its place in its granule's blocks. Products are rounded down;
+/// `bias` puts back what that takes on average.
+template <std::size_t kCount>
+HWY_INLINE void filter_bytes(const std::uint8_t* HWY_RESTRICT first,
+                             const std::uint8_t* HWY_RESTRICT last, std::ptrdiff_t stride,
                              const std::uint16_t* HWY_RESTRICT weights, int taps, Words bias,
                              std::uint16_t* HWY_RESTRICT to) {
   constexpr std::size_t kVectors = kGranule / (2 * kLanes);
-  Words even[kVectors], odd[kVectors];
-  for (std::size_t v = 0; v < kVectors; ++v) even[v] = odd[v] = bias;
-  const Words upper = hn::Set(kWords, 0xff00);
-  for (int t = 0; t < taps; ++t, from += stride) {
+  Words even[kCount * kVectors], odd[kCount * kVectors];
+  for (std::size_t v = 0; v < kCount * kVectors; ++v) even[v] = odd[v] = bias;
+  for (int t = 0; t < taps; ++t, first += stride, last += stride) {
     const Words weight = hn::Set(kWords, weights[t]);
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      // A word holds two samples: the even one is shifted up, the odd one is up already.
-      const Words pair = hn::BitCast(kWords, hn::LoadU(kBytes, from + v * 2 * kLanes));
-      even[v] = hn::SaturatedAdd(even[v], hn::MulHigh(hn::ShiftLeft<8>(pair), weight));
-      odd[v] = hn::SaturatedAdd(odd[v], hn::MulHigh(hn::And(pair, upper), weight));
+    for (std::size_t g = 0; g < kCount; ++g) {
+      const std::uint8_t* from = g + 1 < kCount ? first + g * kGranule : last;
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        // A word holds two samples: the even one is shifted up, the odd one is up already. What
+        // the even one adds to the odd one's sum is taken off at the end.
+        const Words pair = hn::BitCast(kWords, hn::LoadU(kBytes, from + v * 2 * kLanes));
+        Words& even_sum = even[g * kVectors + v];
+        Words& odd_sum = odd[g * kVectors + v];
+        even_sum = hn::SaturatedAdd(even_sum, hn::MulHigh(hn::ShiftLeft<8>(pair), weight));
+        odd_sum = hn::SaturatedAdd(odd_sum, hn::MulHigh(pair, weight));
+      }
     }
   }
-  for (std::size_t v = 0; v < kVectors; ++v) {
+  for (std::size_t v = 0; v < kCount * kVectors; ++v) {
     std::uint16_t* blocks = to + 2 * v * kBlocks * kColumnBlock;
+    const Words above = hn::SaturatedSub(odd[v], hn::ShiftRight<8>(even[v]));
     store_blocks(kWords, even[v], blocks, 2 * kColumnBlock);
-    store_blocks(kWords, odd[v], blocks + kColumnBlock, 2 * kColumnBlock);
+    store_blocks(kWords, above, blocks + kColumnBlock, 2 * kColumnBlock);
   }
 }
 
 /// The same for samples of `16 - shift` bits in words.
-HWY_INLINE void filter_words(const std::uint8_t* HWY_RESTRICT from, std::ptrdiff_t stride,
+template <std::size_t kCount>
+HWY_INLINE void filter_words(const std::uint8_t* HWY_RESTRICT first,
+                             const std::uint8_t* HWY_RESTRICT last, std::ptrdiff_t stride,
                              int shift, const std::uint16_t* HWY_RESTRICT weights, int taps,
                              Words bias, std::uint16_t* HWY_RESTRICT to) {
   constexpr std::size_t kVectors = kGranule / kLanes;
-  Words sum[kVectors];
-  for (std::size_t v = 0; v < kVectors; ++v) sum[v] = bias;
-  for (int t = 0; t < taps; ++t, from += stride) {
+  Words sum[kCount * kVectors];
+  for (std::size_t v = 0; v < kCount * kVectors; ++v) sum[v] = bias;
+  for (int t = 0; t < taps; ++t, first += stride, last += stride) {
     const Words weight = hn::Set(kWords, weights[t]);
-    for (std::size_t v = 0; v < kVectors; ++v) {
-      // Rows need not be aligned to words.
-      const Words raw = hn::BitCast(kWords, hn::LoadU(kBytes, from + v * 2 * kLanes));
-      sum[v] = hn::SaturatedAdd(sum[v], hn::MulHigh(hn::ShiftLeftSame(raw, shift), weight));
+    for (std::size_t g = 0; g < kCount; ++g) {
+      const std::uint8_t* from = g + 1 < kCount ? first + g * kGranule * 2 : last;
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        // Rows need not be aligned to words.
+        const Words raw = hn::BitCast(kWords, hn::LoadU(kBytes, from + v * 2 * kLanes));
+        Words& one = sum[g * kVectors + v];
+        one = hn::SaturatedAdd(one, hn::MulHigh(hn::ShiftLeftSame(raw, shift), weight));
+      }
     }
   }
-  for (std::size_t v = 0; v < kVectors; ++v) {
+  for (std::size_t v = 0; v < kCount * kVectors; ++v) {
     store_blocks(kWords, sum[v], to + v * kBlocks * kColumnBlock, kColumnBlock);
   }
 }
@@ -150,48 +169,66 @@ void filter_columns(const ColumnsJob& job) {
     for (std::size_t row = 0; row < job.rows; ++row, weights += job.filter.count) {
       const std::uint8_t* from = job.source + (job.filter.first[row] - job.origin) * job.stride;
       const int taps = used_taps(weights, job.filter.count);
-      for (std::size_t g = 0; g < granules; ++g) {
-        std::uint16_t* to = job.work + g * kGranule * kStripRows + row_place(row);
-        const std::uint8_t* at = from + column[g] * sample_bytes;
+      std::uint16_t* to = job.work + row_place(row);
+      const auto filter = [&]<std::size_t kCount>(std::size_t g) HWY_ATTR {
+        const std::uint8_t* first = from + column[g] * sample_bytes;
+        const std::uint8_t* last = from + column[g + kCount - 1] * sample_bytes;
         if (sample_bytes == 1) {
-          filter_bytes(at, job.stride, weights, taps, bias, to);
+          filter_bytes<kCount>(first, last, job.stride, weights, taps, bias, to);
         } else {
-          filter_words(at, job.stride, 16 - job.depth, weights, taps, bias, to);
+          filter_words<kCount>(first, last, job.stride, 16 - job.depth, weights, taps, bias, to);
         }
-      }
+        to += kCount * kGranuleWords;
+      };
+      std::size_t g = 0;
+      for (; g + kRun <= granules; g += kRun) filter.template operator()<kRun>(g);
+      for (; g < granules; ++g) filter.template operator()<1>(g);
     }
     for (std::size_t g = 0; g < granules; ++g) {
-      transpose_granule(job.work + g * kGranule * kStripRows, sample_bytes == 1,
+      transpose_granule(job.work + g * kGranuleWords, sample_bytes == 1,
                         job.to + column[g] * kStripRows);
     }
   }
 }
 
-/// One output column of a strip, from the columns at `from`.
-struct Column {
-  Signed part[kColumnVectors];
-};
-
-HWY_INLINE Column filter_column(const std::uint16_t* HWY_RESTRICT from, std::int32_t origin,
-                                const Taps& filter, std::size_t x, Words bias) {
-  from += static_cast<std::size_t>(filter.first[x] - origin) * kStripRows;
-  const std::uint16_t* weights = filter.weights + x * static_cast<std::size_t>(filter.count);
-  Words sum[kColumnVectors];
-  for (std::size_t v = 0; v < kColumnVectors; ++v) sum[v] = bias;
-  for (int t = 0; t < filter.count; ++t, from += kStripRows) {
+/// One output column of a strip for each of `kCount` components with the same filter, whose columns
+/// are at `from`. The results are around zero, so that they fit signed words.
+template <int kCount>
+HWY_INLINE void filter_column(const std::uint16_t* const* from, std::int32_t origin,
+                              const Taps& filter, std::size_t x, Words bias,
+                              Signed (*HWY_RESTRICT to)[kColumnVectors]) {
+  const auto count = static_cast<std::size_t>(filter.count);
+  const std::size_t first = static_cast<std::size_t>(filter.first[x] - origin) * kStripRows;
+  const std::uint16_t* HWY_RESTRICT weights = filter.weights + x * count;
+  Words sum[kCount][kColumnVectors];
+  for (std::size_t c = 0; c < kCount; ++c) {
+    for (std::size_t v = 0; v < kColumnVectors; ++v) sum[c][v] = bias;
+  }
+  const auto add = [&](std::size_t t) HWY_ATTR {
     const Words weight = hn::Set(kWords, weights[t]);
+    for (std::size_t c = 0; c < kCount; ++c) {
+      for (std::size_t v = 0; v < kColumnVectors; ++v) {
+        const Words samples = hn::Load(kWords, from[c] + first + t * kStripRows + v * kLanes);
+        sum[c][v] = hn::SaturatedAdd(sum[c][v], hn::MulHigh(samples, weight));
+      }
+    }
+  };
+  // Two or three taps are what small pictures have, where this loop is most of the work.
+  add(0);
+  if (count == 2) {
+    add(1);
+  } else if (count == 3) {
+    add(1);
+    add(2);
+  } else {
+    for (std::size_t t = 1; t < count; ++t) add(t);
+  }
+  const Words middle = hn::Set(kWords, 0x8000);
+  for (std::size_t c = 0; c < kCount; ++c) {
     for (std::size_t v = 0; v < kColumnVectors; ++v) {
-      const Words samples = hn::Load(kWords, from + v * kLanes);
-      sum[v] = hn::SaturatedAdd(sum[v], hn::MulHigh(samples, weight));
+      to[c][v] = hn::BitCast(kSigned, hn::Xor(sum[c][v], middle));
     }
   }
-  // Around zero, so that they fit signed words.
-  const Words middle = hn::Set(kWords, 0x8000);
-  Column column;
-  for (std::size_t v = 0; v < kColumnVectors; ++v) {
-    column.part[v] = hn::BitCast(kSigned, hn::Xor(sum[v], middle));
-  }
-  return column;
 }
 
 /// Row `row` of the transposed slot begins here in the work memory, and its second half
@@ -204,10 +241,11 @@ HWY_INLINE std::size_t byte_place(std::size_t row) {
 constexpr std::size_t kHalf = 16 * 2 * kLanes;
 
 /// Round, clamp and store 32 sums.
-HWY_INLINE void store_bytes(const Column& sums, std::uint8_t* lower, std::uint8_t* upper) {
+HWY_INLINE void store_bytes(const Signed* HWY_RESTRICT sums, std::uint8_t* lower,
+                            std::uint8_t* upper) {
   const hn::Rebind<std::uint8_t, decltype(kSigned)> narrow;
   for (std::size_t v = 0; v < kColumnVectors; ++v) {
-    const auto bytes = hn::DemoteTo(narrow, hn::ShiftRight<5>(sums.part[v]));
+    const auto bytes = hn::DemoteTo(narrow, hn::ShiftRight<5>(sums[v]));
     if constexpr (kLanes == 32) {
       const hn::Half<decltype(narrow)> half;
       hn::StoreU(hn::LowerHalf(half, bytes), half, lower);
@@ -235,16 +273,17 @@ void map_columns(const StripJob& job) {
     bias[i] = hn::Set(kWords, static_cast<std::uint16_t>(job.filter[i].count / 2));
   }
   for (std::size_t x = 0; x < job.width; ++x) {
-    Column in[kInputs];
-    for (std::size_t i = 0; i < kInputs; ++i) {
-      in[i] = filter_column(job.from[i], job.origin[i], job.filter[i], x, bias[i]);
+    Signed in[kInputs][kColumnVectors];
+    filter_column<1>(job.from.data(), job.origin[0], job.filter[0], x, bias[0], in);
+    if constexpr (kInputs == 3) {
+      filter_column<2>(job.from.data() + 1, job.origin[1], job.filter[1], x, bias[1], in + 1);
     }
     for (std::size_t o = 0; o < kOutputs; ++o) {
-      Column out;
+      Signed out[kColumnVectors];
       for (std::size_t v = 0; v < kColumnVectors; ++v) {
-        out.part[v] = offset[o];
+        out[v] = offset[o];
         for (std::size_t i = 0; i < kInputs; ++i) {
-          out.part[v] = hn::Add(out.part[v], hn::MulHigh(in[i].part[v], factor[o][i]));
+          out[v] = hn::Add(out[v], hn::MulHigh(in[i][v], factor[o][i]));
         }
       }
       const std::size_t row = x * kOutputs + o;

@@ -56,7 +56,7 @@ struct StripJob {
   IntegerMap map;
   std::array<const std::uint16_t*, 3> from{};  ///< [columns][kStripRows], one for each input
   std::array<std::int32_t, 3> origin{};        ///< the column that lies there
-  std::array<Taps, 3> filter{};
+  std::array<Taps, 3> filter{};  ///< the second and third component have one filter and origin
   std::size_t width = 0;         ///< output samples along the filtered side
   std::size_t rows = 0;          ///< of the strip
   std::uint8_t* work = nullptr;  ///< strip_work_bytes, aligned to 64 bytes

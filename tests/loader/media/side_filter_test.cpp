@@ -62,7 +62,7 @@ TEST(SideFilter, IsTheTriangleInIntegers) {
         all += weight;
         found += want[first + t];
       }
-      ASSERT_NEAR(found, 1, 1e-9) << "an input was left out";
+      ASSERT_NEAR(found, 1, 2.0 / 65536) << "an input was left out";
       ASSERT_NEAR(all, 1, 1.01 / 65536);
     }
   }
