@@ -232,7 +232,7 @@ TEST(FrameConverter, BottomUpFramesAndCropFields) {
 // Rows that end where an unreadable page begins.
 TEST(FrameConverter, ReadsNothingBeyondTheRows) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-  for (const int width : {340, 341, 64, 33, 1}) {
+  for (const int width : {340, 341, 130, 127, 64, 33, 1}) {
     for (const int padding : {0, 32, 64}) {
       constexpr int kHeight = 50;
       const int chroma_width = (width + 1) / 2;
@@ -262,9 +262,11 @@ TEST(FrameConverter, ReadsNothingBeyondTheRows) {
         frame->data[p] = reinterpret_cast<std::uint8_t*>(block + (pages + 1) * page - bytes);
         frame->linesize[p] = stride;
       }
-      const TransformOptions options = output(30, 30);
-      const auto converter = make_frame_converter(options);
-      converted(*converter, *frame, geometry_of(*frame, options), options);
+      for (const ResizeMode mode : {ResizeMode::kShortSide, ResizeMode::kStretch}) {
+        const TransformOptions options = output(30, 30, mode);
+        const auto converter = make_frame_converter(options);
+        converted(*converter, *frame, geometry_of(*frame, options), options);
+      }
       for (const Guarded& plane : planes) munmap(plane.block, plane.bytes);
     }
   }
