@@ -43,8 +43,8 @@ class StripConverter {
   [[nodiscard]] static bool takes(const Region& region, std::uint32_t width, std::uint32_t height);
 
   /// Scale every input (the second and third are of one size and region) to width x height, map and
-  /// write them to `target`, which has room for the turned picture. `depth`: of the code values
-  /// that `map` is for, in the upper bits of 16 after the scaling.
+  /// write them to `target`, which has room for the turned picture. `map` is for samples of 16
+  /// significant bits, as `integer_map` makes it.
   void convert(std::span<const StripInput> inputs, std::uint32_t width, std::uint32_t height,
                const Turn& turn, const IntegerMap& map, StripTarget target);
 
