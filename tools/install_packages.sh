@@ -3,6 +3,7 @@
 #
 #   tools/install_packages.sh build        what building and running needs
 #   tools/install_packages.sh python       what the Python package needs besides
+#   tools/install_packages.sh train        what tools/train_example.py needs: the above, and torch
 #   tools/install_packages.sh test         what tests and lint need besides
 #   tools/install_packages.sh full         what `tests/run.sh --full` needs besides (clang's runtimes)
 #   tools/install_packages.sh peers        what benchmarks/run.py and shuffle_memory.py compare with and draw
@@ -16,6 +17,7 @@ build=(
   ffmpeg python3
 )
 python=(python3-dev pybind11-dev python3-numpy python3-pip python3-venv)
+train=(python3-torch)
 test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd)
 full=(clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14)
 
@@ -26,10 +28,11 @@ peers=(
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   python) wanted=("${build[@]}" "${python[@]}") ;;
+  train) wanted=("${build[@]}" "${python[@]}" "${train[@]}") ;;
   test) wanted=("${build[@]}" "${python[@]}" "${test[@]}") ;;
   full) wanted=("${build[@]}" "${python[@]}" "${test[@]}" "${full[@]}") ;;
   peers) wanted=("${build[@]}" "${peers[@]}") ;;
-  *) echo "usage: $0 build|python|test|full|peers" >&2; exit 2 ;;
+  *) echo "usage: $0 build|python|train|test|full|peers" >&2; exit 2 ;;
 esac
 
 missing=()

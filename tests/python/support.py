@@ -1,6 +1,8 @@
 """Shards of clips whose frames show their number, and what they must give."""
 
+import json
 import os
+import socket
 import subprocess
 import sys
 import unittest
@@ -14,13 +16,29 @@ SMALL = {"num_frames": 8, "width": SIDE, "height": SIDE, "resize_mode": "stretch
          "memory_bytes": "256MiB", "min_fill": 10, "rank": 0, "world_size": 1}
 
 
-def make_shards():
+def make_clips(count=16):
     os.makedirs(WORK, exist_ok=True)
     clips = os.path.join(WORK, "clips")
     tool = os.path.join(ROOT, "tools", "make_clips.py")
-    subprocess.run([sys.executable, tool, clips, "--count", "16"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([SHARDREEL, "pack", clips, "--out", os.path.join(WORK, "shards"), "--shard-samples", "4",
-                    "--overwrite"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, tool, clips, "--count", str(count)], check=True, stdout=subprocess.DEVNULL)
+    return clips
+
+
+def pack(clips, out, shard_samples):
+    """Pack a folder of videos; return the pattern of its shards."""
+    packed = subprocess.run([SHARDREEL, "pack", clips, "--out", out, "--shard-samples", str(shard_samples),
+                             "--overwrite", "--json"], check=True, stdout=subprocess.PIPE)
+    return os.path.join(out, "shard-{000000..%06d}.tar" % (len(json.loads(packed.stdout)["shards"]) - 1))
+
+
+def make_shards():
+    pack(make_clips(), os.path.join(WORK, "shards"), 4)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def frame_number(frame, facts):
