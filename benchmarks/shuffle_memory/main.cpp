@@ -180,8 +180,9 @@ int main(int argc, char** argv) {
   options.batch.world_size = 1;
   options.resource.decode_threads = 1;  // as the stand-in has
   options.resource.shuffle_bytes = std::to_string(shuffle_bytes);
-  // Reading and decoding get the same in every run; half a GiB bounds nothing.
-  options.resource.memory_bytes = std::to_string(shuffle_bytes + (std::uint64_t{512} << 20));
+  // Reading, decoding and batches get the same in every run, and not so much that it hides the
+  // buffer.
+  options.resource.memory_bytes = std::to_string(shuffle_bytes + (std::uint64_t{256} << 20));
   if (shuffle == "shards") {
     options.batch.shuffle = ShuffleMode::kShards;
     options.resource.shuffle_bytes.clear();

@@ -21,12 +21,13 @@ namespace {
 constexpr std::uint64_t kLookedAt = 16;  // samples
 constexpr double kMostBytes = 0.25;      // of the clips', in packets
 constexpr double kMostDecoded = 1.25;    // packets, over those of long units
+constexpr double kMostTogether = 4;      // clips of a unit, which come out together
 
 /// Sums over videos.
 struct Cost {
   std::uint64_t clips = 0;
-  std::uint64_t packets = 0, bytes = 0;  ///< of short units, which the packet tier holds
-  std::uint64_t packets_at_least = 0;    ///< of long units, which the frames' domain decodes
+  std::uint64_t units = 0, packets = 0, bytes = 0;  ///< short ones, which the packet tier holds
+  std::uint64_t packets_at_least = 0;  ///< of long units, which the frames' domain decodes
 };
 
 Result<Cost> cost_of(const Sample& sample, const Field& video, const LoaderOptions& options) {
@@ -48,6 +49,7 @@ Result<Cost> cost_of(const Sample& sample, const Field& video, const LoaderOptio
     file->plan_units(std::move(windows));
     for (const UnitOutline& unit : file->outlines()) {
       (is_short ? cost.packets : cost.packets_at_least) += unit.packets;
+      cost.units += is_short ? 1 : 0;
       if (is_short) cost.bytes += packed_bytes(unit.packets, unit.payload_bytes);
     }
   }
@@ -79,6 +81,7 @@ Cost look_at(std::unique_ptr<ByteStream> stream, const std::string& shard,
     const auto cost = cost_of(*sample, *video, options);
     if (!cost) continue;  // the run will report it
     all.clips += cost->clips;
+    all.units += cost->units;
     all.packets += cost->packets;
     all.bytes += cost->bytes;
     all.packets_at_least += cost->packets_at_least;
@@ -118,13 +121,14 @@ DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards
                       static_cast<double>(clip_bytes);
   const double decoded =
       static_cast<double>(cost.packets) / static_cast<double>(cost.packets_at_least);
+  const double together = static_cast<double>(cost.clips) / static_cast<double>(cost.units);
   const std::string figures = fmt::format(
-      "in the first {} samples of {}, packets take {:.3f} of the clips' bytes and "
-      "{:.2f} times as many are decoded",
-      kLookedAt, shard, size, decoded);
-  return chosen(size <= kMostBytes && decoded <= kMostDecoded ? ShuffleDomain::kPackets
-                                                              : ShuffleDomain::kFrames,
-                figures);
+      "in the first {} samples of {}, packets take {:.3f} of the clips' bytes, {:.2f} times as "
+      "many "
+      "are decoded, and {:.1f} clips come out together",
+      kLookedAt, shard, size, decoded, together);
+  const bool packets = size <= kMostBytes && decoded <= kMostDecoded && together <= kMostTogether;
+  return chosen(packets ? ShuffleDomain::kPackets : ShuffleDomain::kFrames, figures);
 }
 
 }  // namespace shardreel

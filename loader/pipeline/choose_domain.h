@@ -15,9 +15,10 @@ struct DomainChoice {
 
 /// Choose by the windows and, where several are taken of a video, by the first 16 samples of the
 /// first shard of the unshuffled list (the same on every rank): packets, where they are at most a
-/// quarter of the clips' bytes and shuffling them decodes at most a quarter more. A first shard
-/// that cannot be read twice, or read at all, or holds no video gives frames. Blocks while it
-/// reads.
+/// quarter of the clips' bytes, shuffling them decodes at most a quarter more, and at most four
+/// clips come out together on average (more of one video would meet in a batch than among shuffled
+/// clips). A first shard that cannot be read twice, or read at all, or holds no video gives frames.
+/// Blocks while it reads.
 DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards);
 
 }  // namespace shardreel

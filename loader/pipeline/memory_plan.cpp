@@ -22,7 +22,7 @@ constexpr std::uint64_t kLeastPackets = 1_MiB;
 constexpr std::uint64_t kLeastDecoder = 8_MiB;
 // In the packets' domain: the part of the shuffle that holds decoded clips, and the part of the
 // packet tier that one unit may take.
-constexpr std::uint64_t kPixelTierPart = 8;
+constexpr std::uint64_t kPixelTierPart = 4;
 constexpr std::uint64_t kUnitPart = 16;
 // More read-ahead than this per lane has no use: decoding is a hundred times slower than reading.
 constexpr std::uint64_t kMostEncoded = 512_MiB;
