@@ -56,6 +56,19 @@ Result<std::string> read_text(const RandomAccess& file, std::uint64_t offset, st
   return text;
 }
 
+std::optional<std::string_view> problem_with_block(std::string_view stored, const ParsedRow& row) {
+  if (stored.size() != row.block.stored_bytes) return "is cut";
+  if (index_hash(stored) != row.block.hash) return "has the wrong checksum";
+  return std::nullopt;
+}
+
+Error damaged_block(const std::string& name, std::uint64_t offset, const ParsedRow& row,
+                    std::string_view what) {
+  Error error = damaged(name, fmt::format("the block at byte {} {}", offset, what));
+  error.key = row.key;
+  return error;
+}
+
 Result<Header> read_header(const RandomAccess& file, const std::string& name) {
   const std::uint64_t size = file.size();
   auto bytes = read_text(file, 0, std::min<std::uint64_t>(size, kIndexHeaderBytes));
@@ -208,22 +221,43 @@ Result<IndexedVideo> ShardIndex::read_video(std::uint64_t i) const {
   }
   const std::uint64_t offset =
       state_->blocks_at + state_->directory.rows()[static_cast<std::size_t>(i)].block_offset;
-  const auto wrong = [&](std::string_view what) {
-    Error error = damaged(state_->name, fmt::format("the block at byte {} {}", offset, what));
-    error.key = row.key;
-    return error;
-  };
   auto stored = read_text(*state_->file, offset, row.block.stored_bytes);
   if (!stored) return std::move(stored.error());
-  if (stored->size() != row.block.stored_bytes) return wrong("is cut");
-  if (index_hash(*stored) != row.block.hash) return wrong("has the wrong checksum");
+  if (const auto problem = problem_with_block(*stored, row)) {
+    return damaged_block(state_->name, offset, row, *problem);
+  }
   IndexedVideo video;
   video.record = state_->directory.video(row);
   if (!unpack_block(*stored, row.block.raw_bytes, row.block.keyframes, video.record,
                     video.packets)) {
-    return wrong("makes no sense");
+    return damaged_block(state_->name, offset, row, "makes no sense");
   }
   return video;
+}
+
+Result<void> ShardIndex::check_blocks() const {
+  constexpr std::uint64_t kPieceBytes = 1 << 20;  // many blocks a read
+  std::string piece;
+  std::uint64_t piece_at = 0;
+  ParsedRow row;
+  for (std::uint64_t i = 0; i < count(); ++i) {
+    state_->directory.read_row(i, row);
+    if (!row.video) continue;
+    const std::uint64_t offset =
+        state_->blocks_at + state_->directory.rows()[static_cast<std::size_t>(i)].block_offset;
+    if (offset < piece_at || offset + row.block.stored_bytes > piece_at + piece.size()) {
+      auto read = read_text(*state_->file, offset, std::max(kPieceBytes, row.block.stored_bytes));
+      if (!read) return std::move(read.error());
+      piece = std::move(*read);
+      piece_at = offset;
+    }
+    const std::string_view stored =
+        std::string_view(piece).substr(offset - piece_at, row.block.stored_bytes);
+    if (const auto problem = problem_with_block(stored, row)) {
+      return damaged_block(state_->name, offset, row, *problem);
+    }
+  }
+  return {};
 }
 
 Result<void> ShardIndex::check_fresh(const RandomAccess& shard, std::string_view shard_name) const {

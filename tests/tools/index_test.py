@@ -228,13 +228,20 @@ class StateTest(unittest.TestCase):
         for word in (shard + "'", shard + ".sridx'", "bytes"):
             self.assertIn(word, report["shards"][0]["reason"])
         self.assertEqual(index(shard)["written"], 1)
-        for damage in (lambda data: data[:-1], lambda data: data[:8] + b"\x09" + data[9:], lambda data: b""):
+        for damage in (lambda data: data[:-1], lambda data: data[:8] + b"\x09" + data[9:], lambda data: b"",
+                       lambda data: data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]):  # in a video's block
             data = damage(content(shard + ".sridx"))
             with open(shard + ".sridx", "wb") as file:
                 file.write(data)
             self.assertEqual(index(shard, "--check", status=1)["stale"], 1)
+            report = json.loads(run("verify", shard, "--json", status=1).out)
+            self.assertEqual(report["findings_by_kind"], {"index": 1})
             self.assertEqual(index(shard)["written"], 1)
         self.assertEqual(index(shard, "--check")["fresh"], 1)
+
+    def test_names_do_nothing_to_terminals(self):
+        shard = shutil.copy(shards()[0], os.path.join(fresh_folder("terminal"), "\x1b[31m\n.tar"))
+        self.assertIn("\\x1b[31m\\x0a.tar: written", run("index", shard).out)
 
     def test_a_shard_given_twice_is_indexed_once(self):
         folder = fresh_folder("twice")

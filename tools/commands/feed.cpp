@@ -23,6 +23,7 @@
 #include "tools/commands/clip_record.h"
 #include "tools/commands/feed_report.h"
 #include "tools/commands/signal_watch.h"
+#include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
 namespace {
@@ -244,7 +245,7 @@ int status_of(const Error& error) {
 }
 
 int complain(Console& console, const Error& error, int status) {
-  console.line(fmt::format("shardreel feed: {}", error.describe()));
+  console.line(fmt::format("shardreel feed: {}", for_terminal(error.describe())));
   return status;
 }
 
@@ -292,7 +293,8 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
   for (std::size_t i = 0; i < std::min(kShown, metrics.first_failures.size()); ++i) {
     const Error& failure = metrics.first_failures[i];
     if (outcome.failure && failure.message == outcome.failure->message) continue;
-    console.line(fmt::format("lost ({}): {}", to_string(failure.code), failure.describe()));
+    console.line(
+        fmt::format("lost ({}): {}", to_string(failure.code), for_terminal(failure.describe())));
   }
   if (metrics.first_failures.size() > kShown)
     console.line("further failures are in --json, details.first_failures");

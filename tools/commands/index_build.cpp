@@ -162,6 +162,7 @@ Result<ShardIndex> load_fresh(const IndexReport& report, const IndexBuildOptions
   if (!open) return std::move(open.error());
   auto fresh = index->check_fresh(*open->file, report.shard);
   if (!fresh) return std::move(fresh.error());
+  if (auto whole = index->check_blocks(); !whole) return std::move(whole.error());
   if (index->video_fields() != options.video_fields) {
     return Error{ErrorCode::kCorruptArchive,
                  fmt::format("the shard index '{}' was made with other video fields ({})",

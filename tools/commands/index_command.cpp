@@ -22,6 +22,7 @@
 #include "tools/commands/companion_index.h"
 #include "tools/commands/feed.h"
 #include "tools/commands/signal_watch.h"
+#include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
 namespace {
@@ -170,7 +171,7 @@ void print_text(const std::vector<IndexReport>& reports, bool check) {
   for (const IndexReport& report : reports) {
     const bool good = report.state == IndexState::kFresh || report.state == IndexState::kWritten;
     // With --check, the fresh ones are only counted: what has to be done is what is printed.
-    if (!good || !check) fmt::print("{}\n", line_of(report));
+    if (!good || !check) fmt::print("{}\n", for_terminal(line_of(report)));
   }
   const Sums sums(reports);
   std::string states;
@@ -222,13 +223,13 @@ int run_companion(const IndexCommand& command, const std::vector<std::string>& s
   bool good = true;
   for (const auto& shard : listed) {
     if (!shard.failure) continue;
-    fmt::print(stderr, "shardreel index: {}\n", shard.failure->describe());
+    fmt::print(stderr, "shardreel index: {}\n", for_terminal(shard.failure->describe()));
     good = false;
   }
   if (!good) return kExitFailed;  // an index of some of the shards would hide the others
   const auto written = write_companion(listed, command.format, command.build.index_dir);
   if (!written) {
-    fmt::print(stderr, "shardreel index: {}\n", written.error().describe());
+    fmt::print(stderr, "shardreel index: {}\n", for_terminal(written.error().describe()));
     return kExitFailed;
   }
   std::uint64_t samples = 0;
@@ -240,7 +241,7 @@ int run_companion(const IndexCommand& command, const std::vector<std::string>& s
                       {"files", *written}};
     return print_json(report) == 0 ? kExitGood : kExitFailed;
   }
-  for (const std::string& path : *written) fmt::print("{}\n", path);
+  for (const std::string& path : *written) fmt::print("{}\n", for_terminal(path));
   fmt::print("{}, {}: {} for {}\n", counted(shards.size(), "shard"), counted(samples, "sample"),
              counted(written->size(), "file"), command.format);
   return std::fflush(stdout) == 0 ? kExitGood : kExitFailed;
@@ -304,7 +305,7 @@ void add_index_flags(CLI::App& app, IndexCommand& command) {
 int run_index(const IndexCommand& command) {
   const auto shards = shards_of(command);
   if (!shards) {
-    fmt::print(stderr, "shardreel index: {}\n", shards.error().describe());
+    fmt::print(stderr, "shardreel index: {}\n", for_terminal(shards.error().describe()));
     return kExitUsage;
   }
   IndexCommand resolved = command;

@@ -6,6 +6,7 @@
 
 #include "shardreel/loader.h"
 #include "tools/commands/feed.h"
+#include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
 
@@ -13,7 +14,7 @@ int run_plan(const PlanCommand& command) {
   const auto options = read_options(command.flags);
   const auto report = options ? plan(*options) : Result<MemoryPlanReport>(options.error());
   if (!report) {
-    fmt::print(stderr, "shardreel plan: {}\n", report.error().describe());
+    fmt::print(stderr, "shardreel plan: {}\n", for_terminal(report.error().describe()));
     return kExitUsage;
   }
   fmt::print("{}\n", command.json ? report->to_json() : report->table());

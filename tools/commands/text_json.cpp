@@ -23,6 +23,18 @@ std::vector<std::size_t> character_starts(const std::string& text) {
   return starts;
 }
 
+/// Whether a character of UTF-8 is a control (U+0000 to U+001F, U+007F to U+009F), or turns the
+/// direction of the text behind it (U+200E, U+200F, U+202A to U+202E, U+2066 to U+2069).
+bool acts_on_terminals(std::string_view one) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(one[i]); };
+  if (one.size() == 1) return byte(0) < 0x20 || byte(0) == 0x7F;
+  if (one.size() == 2) return byte(0) == 0xC2 && byte(1) < 0xA0;
+  if (one.size() != 3 || byte(0) != 0xE2) return false;
+  return byte(1) == 0x80
+             ? byte(2) == 0x8E || byte(2) == 0x8F || (byte(2) >= 0xAA && byte(2) <= 0xAE)
+             : byte(1) == 0x81 && byte(2) >= 0xA6 && byte(2) <= 0xA9;
+}
+
 }  // namespace
 
 bool is_utf8(std::string_view text) {
@@ -45,13 +57,16 @@ void add_text(Json& object, const std::string& name, std::string_view text) {
 }
 
 std::string for_terminal(std::string_view text) {
+  const std::string all = printable_utf8(text);
+  const auto starts = character_starts(all);
   std::string shown;
-  for (const char c : printable_utf8(text)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7F)
-      shown += fmt::format("\\x{:02x}", byte);
-    else
-      shown += c;
+  for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
+    const std::string_view one = std::string_view(all).substr(starts[i], starts[i + 1] - starts[i]);
+    if (!acts_on_terminals(one)) {
+      shown += one;
+      continue;
+    }
+    for (const char c : one) shown += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
   }
   return shown;
 }

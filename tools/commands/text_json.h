@@ -17,7 +17,8 @@ namespace shardreel::tools {
 /// bytes are beside it in hexadecimal, as `name` + "_hex".
 void add_text(nlohmann::ordered_json& object, const std::string& name, std::string_view text);
 
-/// For terminals: as `printable_utf8`, with control characters shown as `\xNN`.
+/// For terminals: as `printable_utf8`, with control characters, and those that turn the
+/// direction of text, shown as `\xNN` a byte.
 [[nodiscard]] std::string for_terminal(std::string_view text);
 
 /// Shorten UTF-8 text to at most `width` characters (not bytes), with "..." in the middle.

@@ -161,7 +161,12 @@ class Verifier final : public WalkVisitor {
   void open_index(std::uint64_t number, const std::string& url, SampleChecks& now) {
     indexed_shard_ = url;
     index_ = open_sidecar(url, command_.index_dir);
-    if (index_.index) ++outcome_.indexes;
+    if (index_.index) {
+      ++outcome_.indexes;
+      if (auto whole = index_.index->check_blocks(); !whole) {
+        index_.problem = std::move(whole.error());
+      }
+    }
     if (index_.problem)
       now.findings.push_back(
           Finding{FindingKind::kIndex, url, {}, {}, {}, index_.problem->describe(), number, {}});

@@ -97,6 +97,10 @@ class ShardIndex {
   /// that shard as it is now.
   Result<void> check_fresh(const RandomAccess& shard, std::string_view shard_name) const;
 
+  /// An error (kCorruptArchive, with the sample's key) unless every video's block is there and has
+  /// its checksum: what `load` leaves to `read_video`.
+  Result<void> check_blocks() const;
+
  private:
   struct State;
   explicit ShardIndex(std::shared_ptr<const State> state) : state_(std::move(state)) {}
