@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "tools/commands/signal_watch.h"
+#include "tools/commands/text_json.h"
 #include "tools/pack/arrange.h"
 #include "tools/pack/finish.h"
 #include "tools/pack/folder.h"
@@ -24,7 +25,7 @@ namespace shardreel::tools {
 namespace {
 
 int complain(int status, std::string_view message) {
-  fmt::print(stderr, "shardreel pack: {}\n", message);
+  fmt::print(stderr, "shardreel pack: {}\n", for_terminal(message));
   return status;
 }
 
@@ -44,25 +45,28 @@ class PackRun {
     const int status = steps();
     signals.on_signal({});
     const int signal = signals.received();
+    if (failure_ && options_.json && status != 2) {
+      print_failure(options_.out, *failure_, refused_);
+    }
     return signal != 0 && status != 0 ? 128 + signal : status;
   }
 
  private:
   int steps() {
     auto task = decide_task(options_.task_index, options_.task_count, process_environment());
-    if (!task) return complain(task.error());
+    if (!task) return fail(task.error());
     if (!task->alone) {
       task_ = TaskName{task->index, task->count};
       task_words_ = task->source;
       complain(0, task->source);
     }
     auto found = find_inputs(options_.inputs, options_.root);
-    if (!found) return complain(1, found.error().describe());
+    if (!found) return fail(1, found.error());
     found_ = std::move(*found);
     if (options_.prepare.segment_seconds > 0) refuse_segment_keys(found_);
     deciding_ = deciding_options(options_, task_ ? task_->count : 0);
     auto identity = fingerprint(found_, deciding_);
-    if (!identity) return complain(identity.error());
+    if (!identity) return fail(identity.error());
 
     job_.directory = options_.out;
     while (job_.directory.size() > 1 && job_.directory.ends_with('/')) job_.directory.pop_back();
@@ -77,7 +81,7 @@ class PackRun {
 
   int plan_only() {
     SetState state;
-    if (auto looked = survey(state, nullptr); !looked) return complain(looked.error());
+    if (auto looked = survey(state, nullptr); !looked) return fail(looked.error());
     Tally tally;
     for (const auto& [item, surveyed] : state.survey) add_refusal(item, surveyed, tally);
     tally += listed();
@@ -97,10 +101,19 @@ class PackRun {
     FolderClaim claim{job_.directory, {}, task_, header(identity), options_.overwrite};
     for (const SplitPlan& split : job_.splits) claim.prefixes.push_back(split.prefix);
     auto journal = claim_folder(claim);
-    if (!journal) return complain(1, journal.error().describe());
+    if (!journal) return fail(1, journal.error());
     const std::span lines(journal->lines());
     auto state = SetState::load(lines.empty() ? lines : lines.subspan(1));
-    if (!state) return complain(state.error());
+    if (!state) return fail(state.error());
+    for (const ManifestShard& shard : state->shards) {
+      auto there = check_size(job_.directory, shard.name, shard.counts.bytes);
+      if (there) continue;
+      there.error().message = fmt::format(
+          "a shard that the interrupted run had completed is gone or changed: {}; put "
+          "it back, or --overwrite",
+          there.error().message);
+      return fail(1, there.error());
+    }
     outcome_.resumed = state->shards.size();
     // The journal is ours: what lies there under our names is what a killed run had not noted.
     job_.overwrite = options_.overwrite || !lines.empty();
@@ -110,7 +123,7 @@ class PackRun {
     if (!done) {
       const bool nothing_yet = state->shards.empty() && refused_early_;
       if (nothing_yet) (void)journal->remove();
-      return complain(1, done.error().describe());
+      return fail(1, done.error());
     }
     return conclude(*state, *journal);
   }
@@ -126,6 +139,7 @@ class PackRun {
       tally += listed();
       if (!tally.refused.empty()) {
         complain_of(tally.refused);
+        refused_ = tally.refused;
         refused_early_ = true;
         return Error{
             ErrorCode::kNotMedia,
@@ -150,19 +164,20 @@ class PackRun {
                                            {"item", state.item},
                                            {"part", state.part},
                                            {"tally", to_json(listed())}};
-      if (auto noted = journal.append(dump(line), true); !noted) return complain(noted.error());
+      if (auto noted = journal.append(dump(line), true); !noted) return fail(noted.error());
       state.tally += listed();
       return report(state);
     }
     state.tally += listed();
     if (state.shards.empty()) {
-      if (auto gone = journal.remove(); !gone) return complain(gone.error());
+      if (auto gone = journal.remove(); !gone) return fail(gone.error());
       complain_of(state.tally.refused);
-      return complain(1, "no video could be packed");
+      refused_ = state.tally.refused;
+      return fail(1, Error{ErrorCode::kNotMedia, "no video could be packed", {}, {}, {}});
     }
     const auto manifest = make_manifest(state.shards, state.tally, deciding_, options_.tool);
     if (auto written = write_reports(job_.directory, manifest, state.tally.refused); !written) {
-      return complain(written.error());
+      return fail(written.error());
     }
     outcome_.manifest = true;
     const int status = report(state);
@@ -192,6 +207,15 @@ class PackRun {
   Result<void> survey(SetState& state, Journal* journal) {
     Progress progress("checking", count_items(), count_bytes());
     return survey_set(found_.items, job_, state, journal, progress, stop_.get_token());
+  }
+
+  int fail(int status, const Error& error) {
+    failure_ = error;
+    return complain(status, error.describe());
+  }
+  int fail(const Error& error) {
+    failure_ = error;
+    return complain(error);
   }
 
   /// What was refused by its name alone; the first task tells.
@@ -245,12 +269,17 @@ class PackRun {
   SetJob job_;
   Outcome outcome_;
   bool refused_early_ = false;
+  std::optional<Error> failure_;  ///< why nothing was reported
+  std::vector<Refusal> refused_;  ///< beside it
 };
 
 int run_finish(const PackOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   auto outcome = finish_tasks(options.finish);
-  if (!outcome) return complain(1, outcome.error().describe());
+  if (!outcome) {
+    if (options.json) print_failure(options.finish, outcome.error(), {});
+    return complain(1, outcome.error().describe());
+  }
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   outcome->seconds = seconds.count();
   complain_of(outcome->tally.refused);

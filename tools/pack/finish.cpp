@@ -1,7 +1,6 @@
 #include "tools/pack/finish.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -91,13 +90,7 @@ Result<void> check_shards(const std::string& directory, const Header& header,
     if (!known.emplace(shard.name, true).second) {
       return wrong(fmt::format("two tasks wrote a shard named '{}'", shard.name));
     }
-    struct stat facts {};
-    const std::string path = directory + "/" + shard.name;
-    if (stat(path.c_str(), &facts) != 0) return system_error(fmt::format("'{}'", path), errno);
-    if (static_cast<std::uint64_t>(facts.st_size) != shard.counts.bytes) {
-      return wrong(fmt::format("'{}' has {} bytes; its task wrote {}", path, facts.st_size,
-                               shard.counts.bytes));
-    }
+    if (auto good = check_size(directory, shard.name, shard.counts.bytes); !good) return good;
     if (auto good = check_keys(directory, shard, keys); !good) return good;
   }
   for (const std::string& name : names) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -197,6 +198,19 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+Result<void> check_size(const std::string& directory, const std::string& name,
+                        std::uint64_t bytes) {
+  struct stat facts {};
+  const std::string path = directory + "/" + name;
+  if (stat(path.c_str(), &facts) != 0) return system_error(fmt::format("'{}'", path), errno);
+  if (static_cast<std::uint64_t>(facts.st_size) == bytes) return {};
+  return Error{ErrorCode::kIo,
+               fmt::format("'{}' has {} bytes; {} were written", path, facts.st_size, bytes),
+               {},
+               {},
+               {}};
 }
 
 Result<void> write_whole_file(const std::string& directory, const std::string& name,

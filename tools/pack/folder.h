@@ -33,6 +33,9 @@ std::optional<TaskName> task_of_journal(std::string_view name);
 /// Names in the folder, sorted; none when it is missing.
 Result<std::vector<std::string>> names_in(const std::string& directory);
 
+/// An error unless the folder holds a file of this name and size.
+Result<void> check_size(const std::string& directory, const std::string& name, std::uint64_t bytes);
+
 /// Write a file whole or not at all: temporary name, fsync, rename, fsync of the folder.
 Result<void> write_whole_file(const std::string& directory, const std::string& name,
                               std::string_view text);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
@@ -34,6 +35,9 @@ std::optional<std::string> problem_with(const PackOptions& options) {
   if (options.prefix.starts_with('.') || !is_utf8(options.prefix) ||
       options.prefix.find('\0') != std::string::npos) {
     return fmt::format("the prefix '{}' begins with a dot or is not UTF-8", options.prefix);
+  }
+  if (!std::isfinite(options.prepare.segment_seconds)) {
+    return "--segment-seconds is no finite number";
   }
   const bool needs_facts =
       options.balance == BalanceBy::kFrames || options.balance == BalanceBy::kSeconds;

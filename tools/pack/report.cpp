@@ -9,6 +9,7 @@
 
 #include "shardreel/units.h"
 #include "shards/file_access.h"
+#include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
 namespace {
@@ -71,15 +72,15 @@ void print_json(const Outcome& outcome) {
 
 void print_text(const Outcome& outcome) {
   for (const ManifestShard& shard : outcome.shards) {
-    fmt::print("{}/{}  {} samples, {}\n", outcome.out, shard.name, shard.counts.samples,
-               format_bytes(shard.counts.bytes));
+    fmt::print("{}/{}  {} samples, {}\n", for_terminal(outcome.out), for_terminal(shard.name),
+               shard.counts.samples, format_bytes(shard.counts.bytes));
   }
   const ManifestCounts total = total_of(outcome.shards);
   fmt::print(
       "packed {} samples ({}) into {} shards in '{}' in {:.1f} s; {} refused, {} files that "
       "belong to no video ignored\n",
-      total.samples, format_bytes(total.payload_bytes), outcome.shards.size(), outcome.out,
-      outcome.seconds, outcome.tally.refused.size(), outcome.ignored);
+      total.samples, format_bytes(total.payload_bytes), outcome.shards.size(),
+      for_terminal(outcome.out), outcome.seconds, outcome.tally.refused.size(), outcome.ignored);
   if (outcome.resumed > 0) {
     fmt::print("{} of these shards were there from an earlier run\n", outcome.resumed);
   }
@@ -92,7 +93,8 @@ void print_text(const Outcome& outcome) {
         gain.window_frames / videos, gain.source_window_frames / videos);
   }
   if (!outcome.task.empty()) {
-    fmt::print("{}; when all are done: shardreel pack --finish '{}'\n", outcome.task, outcome.out);
+    fmt::print("{}; when all are done: shardreel pack --finish '{}'\n", outcome.task,
+               for_terminal(outcome.out));
   }
 }
 
@@ -130,9 +132,18 @@ Result<void> write_reports(const std::string& directory, const DatasetManifest& 
 
 void complain_of(const std::vector<Refusal>& refused) {
   for (const Refusal& refusal : refused) {
-    fmt::print(stderr, "shardreel pack: refused '{}': {}: {}\n", refusal.path,
-               to_string(refusal.code), refusal.message);
+    fmt::print(stderr, "shardreel pack: refused '{}': {}: {}\n", for_terminal(refusal.path),
+               to_string(refusal.code), for_terminal(refusal.message));
   }
+}
+
+bool print_failure(const std::string& out, const Error& error,
+                   const std::vector<Refusal>& refused) {
+  const Json report = {{"out", out},
+                       {"error", {{"code", to_string(error.code)}, {"message", error.describe()}}},
+                       {"refused", json_of(refused)}};
+  fmt::print("{}\n", dump(report));
+  return std::fflush(stdout) == 0;
 }
 
 bool print_outcome(const Outcome& outcome, bool json) {
@@ -154,8 +165,8 @@ bool print_plan(const std::vector<PlannedShard>& shards, const Tally& tally, std
                     {"frames", shard.frames},
                     {"seconds", shard.seconds}});
     if (!json) {
-      fmt::print("{}  {} samples, {}, {} frames, {:.1f} s\n", shard.name, shard.samples,
-                 format_bytes(shard.payload_bytes), shard.frames, shard.seconds);
+      fmt::print("{}  {} samples, {}, {} frames, {:.1f} s\n", for_terminal(shard.name),
+                 shard.samples, format_bytes(shard.payload_bytes), shard.frames, shard.seconds);
     }
   }
   if (json) {

@@ -34,6 +34,9 @@ Result<void> write_reports(const std::string& directory, const DatasetManifest& 
 /// One line for each refused input on standard error.
 void complain_of(const std::vector<Refusal>& refused);
 
+/// The JSON object of a run that ends without an outcome: `out`, `error`, and what was refused.
+bool print_failure(const std::string& out, const Error& error, const std::vector<Refusal>& refused);
+
 /// The summary on standard output, as text or as one JSON object; false when that failed.
 bool print_outcome(const Outcome& outcome, bool json);
 bool print_plan(const std::vector<PlannedShard>& shards, const Tally& tally, std::uint64_t ignored,

@@ -196,6 +196,22 @@ class SplitTest(unittest.TestCase):
 
 
 class RefusalTest(unittest.TestCase):
+    def test_names_do_nothing_to_terminals(self):
+        folder = os.path.join(WORK, "terminal")
+        os.makedirs(folder, exist_ok=True)
+        for name in ("a\x1b[31m\nb.mp4", "c1\u009b31m.mp4", "bidi\u202e.mp4"):
+            with open(os.path.join(folder, name), "wb"):
+                pass
+        done = run(folder, "--out", fresh("terminal"))
+        self.assertEqual(done.returncode, 1)
+        for shown in ("a\\x1b[31m\\x0ab.mp4", "c1\\xc2\\x9b31m.mp4", "bidi\\xe2\\x80\\xae.mp4"):
+            self.assertIn(shown, done.err)
+        self.assertFalse({"\x1b", "\u009b", "\u202e"} & set(done.err))
+
+    def test_options_that_mean_nothing(self):
+        for seconds in ("nan", "inf", "0"):
+            self.assertEqual(run(CLIPS, "--dry-run", "--segment-seconds", seconds).returncode, 2, seconds)
+
     def test_reasons(self):
         folder = os.path.join(WORK, "refused")
         shutil.rmtree(folder, ignore_errors=True)

@@ -88,6 +88,37 @@ class SafetyTest(unittest.TestCase):
         self.assertEqual(len([n for n in os.listdir(out) if n.endswith(".tar")]), len(names))
         self.assertFalse([n for n in os.listdir(out) if n.startswith(".")])
 
+    def test_shards_that_went_away_are_missed(self):
+        def interrupted():
+            out = fresh("robbed")
+            process = subprocess.Popen([SHARDREEL, "pack", CLIPS, "--out", out, *self.ARGUMENTS, "--transcode",
+                                        "preset=slow"], env=ENV, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.wait_for_shards(process, out)
+            process.kill()
+            process.wait()
+            return out, os.path.join(out, "train-000000.tar")
+
+        def cut(path):
+            os.truncate(path, os.path.getsize(path) - 512)
+
+        for damage in (os.remove, cut):
+            out, shard = interrupted()
+            damage(shard)
+            report = json.loads(run(CLIPS, "--out", out, *self.ARGUMENTS, "--transcode", "preset=slow", "--json").out)
+            self.assertIn("'" + shard + "'", report["error"]["message"])
+            self.assertNotIn("dataset.json", os.listdir(out))
+
+    def test_a_failure_is_one_object_too(self):
+        out = fresh("failures")
+        os.makedirs(os.path.join(WORK, "nothing"), exist_ok=True)
+        for arguments, code in (((os.path.join(WORK, "nothing"), "--out", out), "not_media"),
+                                ((os.path.join(WORK, "nowhere"), "--out", out), "not_found"),
+                                (("--finish", out), "io")):
+            failed = run(*arguments, "--json")
+            self.assertEqual(failed.returncode, 1)
+            self.assertEqual(json.loads(failed.out)["error"]["code"], code)
+
     def test_nothing_is_overwritten_unasked(self):
         out = fresh("overwrite")
         pack(CLIPS, "--out", out, "--shard-samples", "2")
