@@ -242,6 +242,10 @@ class StateTest(unittest.TestCase):
     def test_names_do_nothing_to_terminals(self):
         shard = shutil.copy(shards()[0], os.path.join(fresh_folder("terminal"), "\x1b[31m\n.tar"))
         self.assertIn("\\x1b[31m\\x0a.tar: written", run("index", shard).out)
+        os.truncate(shard + ".sridx", 100)
+        said = run("feed", shard, "--num-frames", "2").err
+        self.assertIn("warning: the index of ", said)
+        self.assertNotIn("\x1b", said)
 
     def test_a_shard_given_twice_is_indexed_once(self):
         folder = fresh_folder("twice")

@@ -255,7 +255,8 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
   std::optional<Loader> loader;
   try {
     loader = Loader::open(options, [&console](LogLevel level, std::string_view text) {
-      console.line(fmt::format("{}{}", level == LogLevel::kWarning ? "warning: " : "", text));
+      console.line(
+          fmt::format("{}{}", level == LogLevel::kWarning ? "warning: " : "", for_terminal(text)));
     });
   } catch (const ShardreelError& error) {
     // Before anything runs, too little memory is a question of options as well.
