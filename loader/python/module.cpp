@@ -179,6 +179,16 @@ class PyLoader {
     get().set_epoch(epoch);
   }
   [[nodiscard]] std::uint64_t epoch(std::size_t lane) const { return get().epoch(lane); }
+  /// (clips, batches) of an epoch, or None where indexes do not tell.
+  [[nodiscard]] py::object epoch_size(std::uint64_t epoch, std::size_t lane) const {
+    const Loader& loader = get();
+    std::optional<EpochSize> size;
+    {
+      const py::gil_scoped_release unlocked;
+      size = loader.epoch_size(epoch, lane);
+    }
+    return size ? py::object(py::make_tuple(size->clips, size->batches)) : py::none();
+  }
   [[nodiscard]] std::size_t lanes() const { return get().lanes(); }
   [[nodiscard]] std::string options() const { return get().options().to_json(); }
   [[nodiscard]] std::string rank_source() const { return get().rank_source(); }
@@ -296,6 +306,7 @@ PYBIND11_MODULE(_shardreel, module) {
       .def("next", &PyLoader::next, py::arg("lane") = 0)
       .def("set_epoch", &PyLoader::set_epoch)
       .def("epoch", &PyLoader::epoch, py::arg("lane") = 0)
+      .def("epoch_size", &PyLoader::epoch_size, py::arg("epoch"), py::arg("lane") = 0)
       .def("stop", &PyLoader::stop)
       .def("close", &PyLoader::close)
       .def("abandon", &PyLoader::abandon)

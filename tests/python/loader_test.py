@@ -8,6 +8,7 @@ import gc
 import os
 import pickle
 import re
+import subprocess
 import threading
 import unittest
 
@@ -215,8 +216,14 @@ class LoaderTest(unittest.TestCase):
 
     def test_length_is_known_where_it_was_given(self):
         self.assertEqual(len(loader(batches_per_epoch=7)), 7)
-        with self.assertRaises(TypeError):
-            len(loader())
+        with loader() as clips, self.assertRaises(TypeError):
+            len(clips)
+        folder = os.path.join(support.WORK, "indexes")
+        pattern = os.path.join(support.WORK, "shards", "shard-00000{}.tar")
+        subprocess.run([support.SHARDREEL, "index", *(pattern.format(i) for i in range(4)),
+                        "--index-dir", folder], check=True, stdout=subprocess.DEVNULL)
+        with loader(index_dir=folder) as clips:
+            self.assertEqual(len(clips), sum(1 for _ in clips))
 
     def test_a_loader_is_pickled_by_its_options(self):
         clips = loader()

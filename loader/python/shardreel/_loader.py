@@ -136,11 +136,17 @@ class Loader:
             yield batch
 
     def __len__(self):
-        """Batches of an epoch (of a lane). TypeError where that is not known beforehand."""
+        """Batches of the current epoch (of the first lane): `batches_per_epoch`, or what the shards'
+        indexes tell. TypeError where neither is there."""
         known = self._options.get("batches_per_epoch")
-        if known is None:
-            raise TypeError("how many batches an epoch has is not known; give batches_per_epoch")
-        return known
+        if known is not None:
+            return known
+        core = self.open()._core
+        size = core.epoch_size(core.epoch())
+        if size is None:
+            raise TypeError("how many batches an epoch has is not known; index the shards (`shardreel "
+                            "index`) or give batches_per_epoch")
+        return size[1]
 
     # --- state and facts
 
