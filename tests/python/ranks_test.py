@@ -8,6 +8,7 @@ Where torch has gloo, each batch is a step of a real process group: a rank that 
 the other would wait for it in vain, and the group's time limit would end the test.
 """
 
+import glob
 import json
 import os
 import subprocess
@@ -103,6 +104,21 @@ class RanksTest(unittest.TestCase):
                 if asked == 7:
                     for mine, others in zip(*ranks):
                         self.assertFalse(set(flat(mine)) & set(flat(others)))
+
+    def test_equal_ranks_end_together_by_the_shards_indexes(self):
+        clips, runs = support.make_clips(VIDEOS), []
+        for count, samples in SAMPLES_A_SHARD.items():
+            folder = os.path.join(WORK, f"indexed-{count}")
+            # Eleven clips a batch: what is left over differs from set to set.
+            runs.append((support.pack(clips, folder, samples), {"ranks": "equal", "batch_size": 11}))
+            subprocess.run([support.SHARDREEL, "index", *glob.glob(os.path.join(folder, "*.tar"))],
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for (shards, _), ranks in zip(runs, job(runs, GLOO)):
+            with self.subTest(shards=shards):
+                for mine, others in zip(*ranks):
+                    self.assertEqual(len(mine), len(others))
+                    self.assertGreater(len(mine), 5)
+                    self.assertFalse(set(flat(mine)) & set(flat(others)))
 
     def test_equal_ranks_say_what_they_need(self):
         with self.assertRaisesRegex(shardreel.OptionError, "batches_per_epoch"):
