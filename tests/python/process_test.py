@@ -36,8 +36,8 @@ class ProcessTest(unittest.TestCase):
 
     def test_a_waiting_loader_is_interrupted_within_a_second(self):
         process = python("loader = shardreel.Loader('pipe:sleep 1000', **SMALL).open()\n"
-                         "print('waiting', flush=True)\n"
-                         "try:\n  loader.next()\nexcept KeyboardInterrupt:\n  print('interrupted')\n")
+                         "try:\n  print('waiting', flush=True)\n  loader.next()\n"
+                         "except KeyboardInterrupt:\n  print('interrupted')\n")
         self.assertEqual(process.stdout.readline(), "waiting\n")
         began = time.monotonic()
         process.send_signal(signal.SIGINT)

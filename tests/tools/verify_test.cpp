@@ -200,6 +200,20 @@ TEST_F(VerifySet, AStaleOrDamagedIndexIsFound) {
   EXPECT_EQ(found(verify({shard(0)})), Lines{"index   -"});
 }
 
+// A byte that only the checksum knows of may be anybody's.
+TEST_F(VerifySet, RepairDoesNotPassOnWhatOnlyTheChecksumDoubts) {
+  flip(0, read_file(shard(0)).find("\"i\": 2") + 5);  // still JSON
+  VerifyCommand command;
+  command.repair = dir_ / "good";
+  const auto outcome = verify({shard(0), shard(1)}, command);
+  EXPECT_EQ(found(outcome), Lines{"checksum   -"});
+  ASSERT_TRUE(outcome.repair);
+  EXPECT_EQ(outcome.repair->samples, 4u);
+  ASSERT_EQ(outcome.repair->left_out.size(), 4u);
+  EXPECT_NE(outcome.repair->left_out[0].reason.find("cannot be told"), std::string::npos);
+  EXPECT_FALSE(fs::exists(dir_ / "good/s-000000.tar"));
+}
+
 TEST_F(VerifySet, RepairKeepsWhatIsGood) {
   const std::string bytes = read_file(shard(1));
   const std::size_t last = bytes.find("k7.json");

@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <set>
 #include <string_view>
 #include <thread>
 #include <utility>
@@ -117,6 +118,9 @@ class Verifier final : public WalkVisitor {
   std::string verdict(std::uint64_t shard_number, const Sample& sample) const {
     if (const auto at = bad_.find({shard_number, sample.ordinal}); at != bad_.end())
       return fmt::format("{}", info_of(at->second).word);
+    // Some byte is not what it was, and nothing else tells which: any sample may be the one.
+    if (changed_.contains(shard_number) && !explained_.contains(shard_number))
+      return "checksum: which of the shard's samples is damaged cannot be told";
     if (command_.fail_on == "error") return {};
     const auto missing = set_.missing_in(sample);
     return missing.empty() ? "" : fmt::format("missing_field: {}", missing.front());
@@ -136,6 +140,10 @@ class Verifier final : public WalkVisitor {
         command_.fail_on != "error" || info_of(finding.kind).severity == Severity::kError;
     if (finding.ordinal && counts)
       bad_.try_emplace({finding.shard_number, *finding.ordinal}, finding.kind);
+    if (finding.kind == FindingKind::kChecksum)
+      changed_.insert(finding.shard_number);
+    else if (info_of(finding.kind).severity == Severity::kError)
+      explained_.insert(finding.shard_number);
     outcome_.findings.add(std::move(finding));
   }
 
@@ -210,7 +218,9 @@ class Verifier final : public WalkVisitor {
   SidecarIndex index_;
   std::uint64_t payload_ = 0;  ///< of the shard that is read
   std::map<std::pair<std::uint64_t, std::uint64_t>, FindingKind> bad_;
-  CheckPool pool_;  // last: its threads stop before what they use goes
+  std::set<std::uint64_t> changed_;    // shards that are not those of their manifest
+  std::set<std::uint64_t> explained_;  // shards with an error that may be why
+  CheckPool pool_;                     // last: its threads stop before what they use goes
 };
 
 int complain(int status, std::string_view message) {
