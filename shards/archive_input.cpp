@@ -32,7 +32,7 @@ Result<std::span<const std::byte>> ArchiveInput::next() {
   filled_ = 0;
   const std::span<std::byte> into(block_.get(), next_bytes_);
   next_bytes_ = std::min(block_bytes_, next_bytes_ * 2);
-  auto got = file_ ? file_->read_at(base_, into) : stream_->read(into);
+  auto got = read_stream(base_, into);
   if (!got) {
     error_ = std::move(got.error());
     return *error_;
@@ -44,6 +44,27 @@ Result<std::span<const std::byte>> ArchiveInput::next() {
   while (last > 0 && block_[last - 1] == std::byte{0}) --last;
   if (last > 0) nonzero_end_ = base_ + last;
   return given();
+}
+
+Result<std::size_t> ArchiveInput::read_stream(std::uint64_t offset, std::span<std::byte> into) {
+  if (stream_at_ != offset) {
+    if (!stream_->go_to(offset)) return file_->read_at(offset, into);
+    stream_at_ = offset;
+  }
+  auto got = stream_->read(into);
+  if (got) stream_at_ += *got;
+  return got;
+}
+
+Result<std::size_t> ArchiveInput::read_at(std::uint64_t offset, std::span<std::byte> into) {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    auto got = read_stream(offset + done, into.subspan(done));
+    if (!got) return got;
+    if (*got == 0) break;
+    done += *got;
+  }
+  return done;
 }
 
 std::uint64_t ArchiveInput::skip(std::uint64_t bytes) noexcept {

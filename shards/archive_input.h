@@ -16,8 +16,8 @@ struct archive;
 
 namespace shardreel {
 
-/// Reads through `random_access()` where the stream has it, so that members can be skipped without
-/// reading them. Holds one block. Not thread-safe.
+/// Where the stream can go to any place (it has `random_access`), members are skipped without being
+/// read. Holds one block. Not thread-safe.
 class ArchiveInput {
  public:
   static constexpr std::size_t kBlockBytes = std::size_t{128} << 10;
@@ -39,6 +39,9 @@ class ArchiveInput {
   [[nodiscard]] std::uint64_t nonzero_end() const noexcept { return nonzero_end_; }
   /// Copy bytes from `offset` on, as far as they are in the block; returns how many.
   std::size_t copy_given(std::uint64_t offset, std::span<std::byte> into) const noexcept;
+  /// Read straight from the stream, which can go to any place; fewer bytes only at its end. What
+  /// `next` gives does not change.
+  Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into);
   /// Look at the 512 bytes at `offset`, when they are among the last given; else nothing.
   [[nodiscard]] std::optional<std::array<unsigned char, kTarBlock>> tar_block(
       std::uint64_t offset) const;
@@ -53,9 +56,11 @@ class ArchiveInput {
   // Two blocks of history are enough to see both end-of-archive blocks.
   static constexpr std::size_t kHistory = 2 * kTarBlock;
   void remember();
+  Result<std::size_t> read_stream(std::uint64_t offset, std::span<std::byte> into);
   [[nodiscard]] std::span<const std::byte> given() const { return {block_.get(), filled_}; }
 
   std::unique_ptr<ByteStream> stream_;
+  std::uint64_t stream_at_ = 0;               ///< where the stream stands
   std::shared_ptr<const RandomAccess> file_;  // shared with the ranges that are handed out
   std::size_t block_bytes_;                   ///< of the allocation
   std::size_t next_bytes_;                    ///< to read next

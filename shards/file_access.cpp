@@ -55,6 +55,10 @@ class FileStream final : public ByteStream {
     if (got) position_ += *got;
     return got;
   }
+  bool go_to(std::uint64_t offset) override {
+    position_ = offset;
+    return true;
+  }
   [[nodiscard]] std::shared_ptr<const RandomAccess> random_access() const override { return file_; }
 
  private:

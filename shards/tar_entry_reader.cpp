@@ -280,7 +280,7 @@ Result<void> ArchiveTarReader::read_into(std::span<std::byte> into) {
   const std::size_t held = state_->input.copy_given(entry.data_offset, into);
   if (held == into.size()) return {};
   if (into.size() - held < kDirectBytes) return TarEntryReader::read_into(into);
-  auto got = file->read_at(entry.data_offset + held, into.subspan(held));
+  auto got = state_->input.read_at(entry.data_offset + held, into.subspan(held));
   if (!got) return std::move(got.error());
   if (held + *got == into.size()) return {};
   return Error{

@@ -13,7 +13,7 @@ build=(
   build-essential cmake ninja-build pkg-config ccache git ca-certificates
   libarchive-dev libavformat-dev libavcodec-dev libavfilter-dev libavutil-dev libswscale-dev
   libzimg-dev libhwy-dev libboost1.81-dev nlohmann-json3-dev libcli11-dev libfmt-dev libxxhash-dev zlib1g-dev
-  libbz2-dev liblzma-dev libssl-dev libsqlite3-dev
+  libcurl4-openssl-dev libbz2-dev liblzma-dev libssl-dev libsqlite3-dev
   ffmpeg python3
 )
 python=(python3-dev pybind11-dev python3-numpy python3-pip python3-venv)

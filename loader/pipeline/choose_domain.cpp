@@ -11,6 +11,7 @@
 #include "loader/demux/packed_packets.h"
 #include "loader/demux/video_file.h"
 #include "loader/media/frame_geometry.h"
+#include "loader/read/http/http_url.h"
 #include "loader/read/open_source.h"
 #include "loader/window/window_plan.h"
 #include "shardreel/shard_reader.h"
@@ -105,10 +106,11 @@ DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards
   const std::string shard = shards.at(0);
   const bool local = shard.starts_with("file:") || shard.find("://") == std::string::npos;
   if (!local || may_block(shard))
-    return chosen(ShuffleDomain::kFrames,
-                  fmt::format("the first shard, {}, cannot be looked at before the run", shard));
+    return chosen(
+        ShuffleDomain::kFrames,
+        fmt::format("the first shard, {}, cannot be looked at before the run", redacted(shard)));
   boost::asio::io_context loop;
-  auto stream = open_source(shard, options.input, loop, std::stop_token());
+  auto stream = open_source(shard, options.input, loop, nullptr, std::stop_token());
   if (!stream)
     return chosen(ShuffleDomain::kFrames,
                   "the first shard cannot be opened: " + stream.error().message);

@@ -53,7 +53,7 @@ class Loader::Impl {
         monitor_(loop_, ledger_,
                  {.warn = [this](std::string_view text) { say(LogLevel::kWarning, text); },
                   .stalled = [this](std::chrono::seconds least) { return stalled(least); }}),
-        reading_(options_.input, plan_.lanes, std::move(shards), ledger_, loop_,
+        reading_(options_.input, plan_.lanes, std::move(shards), plan_.remote, ledger_, loop_,
                  [this](std::string_view text) { say(LogLevel::kWarning, text); }),
         decoding_(options_, clips_, work_, counters_) {
     const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
@@ -135,6 +135,7 @@ class Loader::Impl {
     counters_.write_to(metrics);
     monitor_.read(metrics);
     metrics.shards_opened = reading_.shards_opened();
+    reading_.write_to(metrics);
     const std::int64_t closed = closed_;
     const auto lived = closed != 0 ? steady_clock::duration(closed) : steady_clock::now() - opened_;
     metrics.seconds = std::chrono::duration<double>(lived).count();

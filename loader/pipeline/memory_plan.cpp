@@ -31,6 +31,42 @@ std::uint64_t elements_per_clip(const LoaderOptions& options) {
   return slot_bytes(options.transform) * options.window.num_frames;
 }
 
+// More bytes in flight than this, a lane, have no use.
+constexpr std::uint64_t kMostRemote = 128_MiB;
+// A stream's ranges and a connection's buffer at their smallest, and the most that is of use.
+constexpr std::uint64_t kLeastStream = 256_KiB;
+constexpr std::uint64_t kMostStream = 16_MiB;
+constexpr std::uint64_t kLeastConnection = 16_KiB;
+constexpr std::uint64_t kMostConnection = 256_KiB;
+
+bool reads_remote(const InputOptions& input) {
+  return std::ranges::any_of(input.urls, may_be_remote);
+}
+
+/// What reading over the network takes at least, a lane.
+std::uint64_t least_remote(const InputOptions& input) {
+  if (!reads_remote(input)) return 0;
+  return input.open_shards * kLeastStream + input.connections * kLeastConnection;
+}
+
+/// Share out `bytes` (at least the least) of a lane among streams, pages and connections.
+RemoteShape shape_remote(const LoaderOptions& options, std::uint64_t lanes, std::uint64_t bytes) {
+  const InputOptions& input = options.input;
+  RemoteShape shape{0, 0, 0, 0, 0};
+  if (!reads_remote(input)) return shape;
+  const std::uint64_t spare = bytes - least_remote(input);
+  shape.streams = lanes * input.open_shards;
+  shape.connections = lanes * input.connections;
+  shape.connection_bytes =
+      std::min(kMostConnection, kLeastConnection + spare / 8 / input.connections / 4096 * 4096);
+  const std::uint64_t pages =
+      std::min<std::uint64_t>(input.open_videos, spare / 8 / RemoteShape::kPageBytes);
+  shape.pages = lanes * pages;
+  shape.stream_bytes = std::min(
+      kMostStream, kLeastStream + spare / 4 * 3 / input.open_shards / kLeastStream * kLeastStream);
+  return shape;
+}
+
 /// Options can ask for anything: what does not fit 64 bits is "more than any machine has".
 constexpr std::uint64_t kImpossible = std::uint64_t{1} << 60;
 std::uint64_t product(std::uint64_t a, std::uint64_t b) {
@@ -104,7 +140,7 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   // What leaves the packet tier waits for a decoder here, and what enters is read here.
   const std::uint64_t least_packets = std::max(kLeastPackets, plan.most_unit_bytes);
   const std::uint64_t least_encoded =
-      shards * kShardBuffers + members * kLeastMember + least_packets;
+      shards * kShardBuffers + least_remote(options.input) + members * kLeastMember + least_packets;
   const std::uint64_t least_decode = kLeastDecoder + product(plan.open_clips, plan.clip_bytes);
   const std::uint64_t batches = product(plan.lanes * plan.lane_batches, plan.batch_bytes);
   const std::uint64_t least_rest = product(plan.lanes, least_encoded + least_decode);
@@ -136,7 +172,12 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
       std::max(least_encoded, std::min(kMostEncoded, rest - least_decode));
   const std::uint64_t encoded = std::clamp(rest / 4, least_encoded, most_encoded);
   plan.lane_decode_bytes = rest - encoded;
-  const std::uint64_t buffered = encoded - shards * kShardBuffers;
+  // A quarter of what is to spare goes to bytes in flight.
+  const std::uint64_t remote =
+      least_remote(options.input) + std::min(kMostRemote, (encoded - least_encoded) / 4);
+  plan.remote = shape_remote(options, plan.lanes, remote);
+  const std::uint64_t buffered =
+      encoded - shards * kShardBuffers - plan.remote.total_bytes() / plan.lanes;
   plan.packet_bytes = std::max(least_packets, buffered / 4);
   // Whole pages: what is mapped for a member never exceeds its part.
   const std::uint64_t member = (buffered - plan.packet_bytes) / members / 4096 * 4096;
@@ -148,7 +189,7 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
 
 std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
   const std::uint64_t shards = options.input.open_shards;
-  return {
+  std::vector<PlanRow> rows = {
       {"batches", lanes * lane_batches * batch_bytes,
        fmt::format("{} lanes x (prefetch_batches {} + held_batches {}) x {}", lanes,
                    options.batch.prefetch_batches, options.batch.held_batches,
@@ -169,6 +210,13 @@ std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
        fmt::format("decoders, their frames, and clips being made ({} decode threads)",
                    options.resource.decode_threads)},
   };
+  if (remote.streams > 0) {
+    rows.push_back({"network", remote.total_bytes(),
+                    fmt::format("ranges of {} a shard in flight, {} pages of {}, {} connections",
+                                format_bytes(remote.stream_bytes), remote.pages,
+                                format_bytes(RemoteShape::kPageBytes), remote.connections)});
+  }
+  return rows;
 }
 
 }  // namespace shardreel

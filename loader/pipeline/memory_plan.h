@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "loader/read/http/remote_shape.h"
 #include "shardreel/error.h"
 #include "shardreel/loader.h"
 #include "shardreel/options.h"
@@ -29,6 +30,7 @@ struct MemoryPlan {
   std::uint64_t lane_decode_bytes = 0;       ///< decoders, their frames, and clips being made
   std::uint64_t inline_bytes = 0;            ///< members up to this are read whole
   std::uint64_t open_clips = 1;              ///< clips of one video that are being made at one time
+  RemoteShape remote;                        ///< of the process; `streams` 0 when nothing is remote
   std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes that these options can run with
 
   [[nodiscard]] std::vector<PlanRow> rows(const LoaderOptions& options) const;

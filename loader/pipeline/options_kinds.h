@@ -176,6 +176,22 @@ OptionRow words(About about, TextForm form, Access access) {
       });
 }
 
+/// Lines "Name: value" of HTTP. They are written without values, which may be secrets, unless those
+/// come from the environment.
+template <typename Access>
+OptionRow headers(About about, Access access) {
+  OptionRow made = words(std::move(about), TextForm::kAppendWord, access);
+  made.get = [access](const LoaderOptions& o) {
+    Json list = Json::array();
+    for (const std::string& line : access(o)) {
+      const bool open = line.find("${") != std::string::npos;
+      list.push_back(open ? line : line.substr(0, line.find(':')) + ": ***");
+    }
+    return list;
+  };
+  return made;
+}
+
 /// A list of numbers; one number alone is a list of one.
 template <typename Access>
 OptionRow numbers(About about, Access access) {

@@ -19,10 +19,12 @@ using namespace option_kinds;
   [](auto& o) -> auto& { return o.path; }
 
 void add_input_rows(std::vector<OptionRow>& rows) {
-  rows.push_back(
-      words({"urls", "patterns: braces, `::`, `@FILE`, paths, `-` (standard input), `pipe:COMMAND`",
-             "O", "The shards to read."},
-            TextForm::kAppendWord, SHARDREEL_MEMBER(input.urls)));
+  rows.push_back(words({"urls",
+                        "patterns: braces, `::`, `@FILE`, paths, `http(s)://…`, `s3://BUCKET/KEY`, "
+                        "`gs://…`, `hf://…`, `-` (standard "
+                        "input), `pipe:COMMAND`",
+                        "O", "The shards to read."},
+                       TextForm::kAppendWord, SHARDREEL_MEMBER(input.urls)));
   rows.push_back(words({"video_fields", "list of field names", "O",
                         "Fields that may hold the video; the first one present is taken."},
                        TextForm::kWords, SHARDREEL_MEMBER(input.video_fields)));
@@ -211,6 +213,55 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
                         {"cpu", "cuda", "auto"}, SHARDREEL_MEMBER(resource.decode)));
 }
 
+void add_remote_rows(std::vector<OptionRow>& rows) {
+  rows.push_back(whole({"connections", "1 or more", "",
+                        "Connections to servers at one time, a lane; see docs/remote.md."},
+                       SHARDREEL_MEMBER(input.connections)));
+  rows.push_back(whole({"retries", "0 or more", "",
+                        "Attempts after the first that brings nothing, for each range of a shard."},
+                       SHARDREEL_MEMBER(input.retries)));
+  rows.push_back(number({"request_timeout", "seconds above 0", "",
+                         "The longest one request may take; it goes on behind what came."},
+                        SHARDREEL_MEMBER(input.request_timeout)));
+  rows.push_back(number({"stall_timeout", "seconds above 0", "",
+                         "The longest a request may stand still before the next attempt."},
+                        SHARDREEL_MEMBER(input.stall_timeout)));
+  rows.push_back(number({"shard_timeout", "seconds above 0", "",
+                         "The longest a range of a shard may take with all its attempts."},
+                        SHARDREEL_MEMBER(input.shard_timeout)));
+  rows.push_back(headers(
+      {"http_headers", "`Name: value`, where `${VARIABLE}` stands for the environment's", "",
+       "Sent with requests to the origin that a URL names, never further. Write "
+       "secrets as variables; other values are not shown again."},
+      SHARDREEL_MEMBER(input.http_headers)));
+  rows.push_back(
+      folder({"ca_file", "file; unset = $CURL_CA_BUNDLE, $SSL_CERT_FILE, else the system's", "",
+              "Certificates to trust for https."},
+             SHARDREEL_MEMBER(input.ca_file)));
+  rows.push_back(folder({"s3_endpoint",
+                         "URL; unset = $AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, the profile's, "
+                         "else AWS's own",
+                         "", "Server of s3:// shards."},
+                        SHARDREEL_MEMBER(input.s3_endpoint)));
+  rows.push_back(folder({"s3_region",
+                         "region; unset = $AWS_REGION, $AWS_DEFAULT_REGION, the profile's, else "
+                         "us-east-1",
+                         "", "Region that requests to S3 are signed for."},
+                        SHARDREEL_MEMBER(input.s3_region)));
+  rows.push_back(truth(
+      {"anonymous", "true, false", "", "Read s3://, gs:// and hf:// shards without credentials."},
+      SHARDREEL_MEMBER(input.anonymous)));
+  rows.push_back(folder({"cache_dir", "folder; unset = none", "",
+                         "Keeps whole remote shards for later epochs and other processes."},
+                        SHARDREEL_MEMBER(input.cache_dir)));
+  rows.push_back(bytes({"cache_bytes", "size; 0 = no bound", "",
+                        "Bound of cache_dir: the least recently used shards are removed first."},
+                       SHARDREEL_MEMBER(input.cache_bytes)));
+  rows.push_back(truth({"cache_only", "true, false", "",
+                        "Read remote shards from cache_dir without any network, or fail."},
+                       SHARDREEL_MEMBER(input.cache_only)));
+}
+
 #undef SHARDREEL_MEMBER
 
 std::string flat_name(std::string_view name) {
@@ -230,6 +281,7 @@ const std::vector<OptionRow>& option_rows() {
     add_transform_rows(rows);
     add_batch_rows(rows);
     add_resource_rows(rows);
+    add_remote_rows(rows);
     return rows;
   }();
   return kRows;

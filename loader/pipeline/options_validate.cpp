@@ -42,6 +42,11 @@ void need_ratio(Problems& problems, std::string_view name, double value) {
     problems.push_back(fmt::format("{} is from 0 to 1, not {}", name, value));
 }
 
+void need_seconds(Problems& problems, std::string_view name, double value) {
+  if (!(value > 0 && value <= 86400))
+    problems.push_back(fmt::format("{} is above 0 and at most 86400 seconds, not {}", name, value));
+}
+
 /// Every part of `::`-joined URLs that is standard input.
 std::size_t count_stdin(const std::vector<std::string>& urls) {
   std::size_t count = 0;
@@ -69,6 +74,12 @@ void check_input(Problems& problems, const InputOptions& input) {
     if (field.empty()) problems.push_back("video_fields has an empty entry");
   }
   need_ratio(problems, "max_skip_ratio", input.max_skip_ratio);
+  need_range(problems, "connections", input.connections, 1, kMaxThreads);
+  need_range(problems, "retries", input.retries, 0, kMaxThreads);
+  need_seconds(problems, "request_timeout", input.request_timeout);
+  need_seconds(problems, "stall_timeout", input.stall_timeout);
+  need_seconds(problems, "shard_timeout", input.shard_timeout);
+  if (input.cache_only && input.cache_dir.empty()) problems.push_back("cache_only needs cache_dir");
   for (const std::string& condition : input.filter) {
     const auto rule = parse_filter(condition);
     if (!rule) problems.push_back(rule.error().message);

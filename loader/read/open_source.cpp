@@ -4,6 +4,9 @@
 
 #include <string_view>
 
+#include "loader/read/http/http_url.h"
+#include "loader/read/http/remote_shape.h"
+#include "loader/read/http/remote_sources.h"
 #include "loader/read/pipe_stream.h"
 
 namespace shardreel {
@@ -20,10 +23,13 @@ std::string_view scheme_of(std::string_view url) {
 
 }  // namespace
 
-bool may_block(const std::string& url) { return url == "-" || url.starts_with(kPipe); }
+bool may_block(const std::string& url) {
+  return url == "-" || url.starts_with(kPipe) || is_remote(url);
+}
 
 Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const InputOptions& options,
                                                 boost::asio::io_context& loop,
+                                                RemoteSources* remote,
                                                 const std::stop_token& stop) {
   const auto open = [&]() -> Result<std::unique_ptr<ByteStream>> {
     if (url == "-") return open_stdin(loop, stop);
@@ -41,10 +47,11 @@ Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const In
       if (path.starts_with("///")) path.erase(0, 2);
       return open_file(path);
     }
+    if (remote != nullptr && is_remote(url)) return remote->open(url, stop);
     if (const auto scheme = scheme_of(url); !scheme.empty()) {
       return Error{ErrorCode::kUnsupported,
-                   fmt::format("no reader for {}:// URLs; use a path, file:, `-`, or "
-                               "pipe:COMMAND (e.g. pipe:curl -sfL URL)",
+                   fmt::format("no reader for {}:// URLs; use a path, file:, `-`, "
+                               "http(s)://, s3://, gs://, hf:// or pipe:COMMAND",
                                scheme),
                    {},
                    {},
@@ -53,7 +60,7 @@ Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const In
     return open_file(url);
   };
   auto stream = open();
-  if (!stream) stream.error().at(url);
+  if (!stream) stream.error().at(redacted(url));
   return stream;
 }
 

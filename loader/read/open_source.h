@@ -15,12 +15,16 @@ class io_context;
 
 namespace shardreel {
 
-/// Open `url`: a path, `file:PATH`, `-` or `pipe:COMMAND`. Errors name the URL.
+class RemoteSources;
+
+/// Open `url`: a path, `file:PATH`, `-`, `pipe:COMMAND`, or what `remote` takes (null: nothing).
+/// Errors name the URL.
 Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const InputOptions& options,
                                                 boost::asio::io_context& loop,
-                                                const std::stop_token& stop);
+                                                RemoteSources* remote, const std::stop_token& stop);
 
-/// Whether reading `url` may block for as long as it likes (a pipe), unlike a local file.
+/// Whether reading `url` may block for as long as it likes (a pipe, the network), unlike a local
+/// file.
 [[nodiscard]] bool may_block(const std::string& url);
 
 }  // namespace shardreel

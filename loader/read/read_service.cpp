@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "loader/read/http/http_url.h"
 #include "loader/read/open_source.h"
 #include "loader/read/stoppable.h"
 
@@ -25,14 +26,17 @@ struct ReadService::Pools {
 };
 
 ReadService::ReadService(const InputOptions& options, std::size_t lanes, ShardList shards,
-                         MemoryLedger& ledger, boost::asio::io_context& loop,
-                         std::function<void(std::string_view)> warn)
+                         const RemoteShape& remote, MemoryLedger& ledger,
+                         boost::asio::io_context& loop, std::function<void(std::string_view)> warn)
     : options_(options),
       shards_(std::move(shards)),
       ledger_(ledger),
       loop_(loop),
       warn_(std::move(warn)),
-      pools_(std::make_unique<Pools>(options.reader_threads, lanes * options.open_shards)) {}
+      remote_(options, remote, ledger, loop),
+      pools_(std::make_unique<Pools>(options.reader_threads, lanes * options.open_shards)) {
+  remote_.on_warning(warn_);
+}
 
 ReadService::~ReadService() { join(); }
 
@@ -60,14 +64,16 @@ std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlo
     std::call_once(pools_->once, [this] { pools_->blocking.emplace(pools_->most_open); });
     pool = &*pools_->blocking;
   }
-  options.index_ignored = [this, url](const Error& why) { index_ignored(url, why); };
+  options.index_ignored = [this, name = redacted(url)](const Error& why) {
+    index_ignored(name, why);
+  };
   auto open = [this, url, stop = std::move(stop)]() -> Result<std::unique_ptr<ByteStream>> {
-    auto stream = open_source(url, options_, loop_, stop);
+    auto stream = open_source(url, options_, loop_, &remote_, stop);
     if (!stream) return stream.error();
     return stoppable(std::move(*stream), stop);
   };
   auto post = [pool](std::function<void()> job) { boost::asio::post(*pool, std::move(job)); };
-  return std::make_shared<ShardSlot>(ledger_, std::move(url), std::move(options), std::move(open),
+  return std::make_shared<ShardSlot>(ledger_, redacted(url), std::move(options), std::move(open),
                                      std::move(post), std::move(news));
 }
 

@@ -12,6 +12,7 @@
 
 #include "loader/base/mutex.h"
 #include "loader/memory/memory_budget.h"
+#include "loader/read/http/remote_sources.h"
 #include "loader/read/shard_slot.h"
 #include "shardreel/options.h"
 #include "shardreel/shard_url.h"
@@ -23,12 +24,12 @@ class io_context;
 namespace shardreel {
 
 /// Runs the jobs of shard slots: local files on a pool of `reader_threads`; sources that may block
-/// for long (pipes) on a pool with a thread for every shard that can be open, so that a silent one
-/// holds up nobody else. `loop` serves pipes.
+/// for long (pipes, the network) on a pool with a thread for every shard that can be open, so that
+/// a silent one holds up nobody else. `loop` serves pipes and the network.
 class ReadService {
  public:
   ReadService(const InputOptions& options, std::size_t lanes, ShardList shards,
-              MemoryLedger& ledger, boost::asio::io_context& loop,
+              const RemoteShape& remote, MemoryLedger& ledger, boost::asio::io_context& loop,
               std::function<void(std::string_view)> warn = {});
   ReadService(const ReadService&) = delete;
   ReadService& operator=(const ReadService&) = delete;
@@ -48,6 +49,9 @@ class ReadService {
   /// Warn once a run that an index, or a part of it, is not used. Thread-safe.
   void index_ignored(const std::string& url, const Error& why);
 
+  /// Add what came over the network to the metrics.
+  void write_to(Metrics& metrics) const { remote_.write_to(metrics); }
+
   [[nodiscard]] std::uint64_t shards_opened() const noexcept { return shards_opened_; }
 
  private:
@@ -57,6 +61,7 @@ class ReadService {
   MemoryLedger& ledger_;
   boost::asio::io_context& loop_;
   const std::function<void(std::string_view)> warn_;
+  RemoteSources remote_;
   std::atomic<std::uint64_t> shards_opened_{0};
   Mutex mutex_;
   std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);  // urls

@@ -12,10 +12,12 @@
 
 namespace shardreel {
 
-/// Opens files, `file:`, `-` and `pipe:COMMAND`. Outlives the streams it opened. Thread-safe.
+/// Opens files, `file:`, `-`, `pipe:COMMAND` and shards over the network. What it opened, and the
+/// contents of samples read from there, keep its loop running as long as they live. Thread-safe.
 class SourceOpener {
  public:
-  /// Of the options, `integrity` (the status of a command counts) and `allow_pipe` matter.
+  /// Of the options, `integrity` (the status of a command counts), `allow_pipe` and those of the
+  /// network matter.
   explicit SourceOpener(InputOptions options);
   SourceOpener(const SourceOpener&) = delete;
   SourceOpener& operator=(const SourceOpener&) = delete;
@@ -26,7 +28,7 @@ class SourceOpener {
 
  private:
   struct State;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // shared with what was opened
 };
 
 }  // namespace shardreel

@@ -32,6 +32,7 @@ class StoppableStream final : public ByteStream {
     if (stop_.stop_requested()) return stopped();
     return of_->read(into);
   }
+  bool go_to(std::uint64_t offset) override { return of_->go_to(offset); }
   [[nodiscard]] std::shared_ptr<const RandomAccess> random_access() const override {
     auto access = of_->random_access();
     if (!access) return nullptr;

@@ -54,6 +54,14 @@ Json details_json(const Metrics& m, const FeedOutcome& outcome) {
   details["frames_decoded"] = m.frames_decoded;
   details["shards_opened"] = m.shards_opened;
   details["bytes_read"] = m.bytes_read;
+  details["remote_requests"] = m.remote_requests;
+  details["remote_retries"] = m.remote_retries;
+  details["remote_redirects"] = m.remote_redirects;
+  details["remote_bytes"] = m.remote_bytes;
+  details["cache_hits"] = m.cache_hits;
+  details["cache_misses"] = m.cache_misses;
+  details["cache_stored"] = m.cache_stored;
+  details["cache_evicted"] = m.cache_evicted;
   details["ledger_peak_total_bytes"] = m.ledger_peak_bytes;
   details["baseline_pss_bytes"] = m.baseline_pss_bytes;
   details["read_wait_seconds"] = m.read_wait_seconds;

@@ -53,9 +53,10 @@ void add_option_flags(CLI::App& command, OptionFlags& flags) {
         "--" + dashed(info.name), remember,
         fmt::format("{} [{}; default {}]", info.help, info.values, info.initial));
     flag->type_name("VALUE")->group("Loader options")->expected(1)->allow_extra_args(false);
-    // Only conditions add up; anything else given twice is a mistake that must be seen.
-    flag->multi_option_policy(info.name == "filter" ? CLI::MultiOptionPolicy::TakeAll
-                                                    : CLI::MultiOptionPolicy::Throw);
+    // Only conditions and headers add up; anything else given twice is a mistake that must be seen.
+    const bool adds_up = info.name == "filter" || info.name == "http_headers";
+    flag->multi_option_policy(adds_up ? CLI::MultiOptionPolicy::TakeAll
+                                      : CLI::MultiOptionPolicy::Throw);
   }
 }
 
@@ -67,9 +68,13 @@ Result<LoaderOptions> read_options(const OptionFlags& flags) {
     options = std::move(*from_file);
   }
   if (!flags.urls.empty()) options.input.urls = flags.urls;
-  const bool filters_given = std::any_of(flags.given.begin(), flags.given.end(),
-                                         [](const auto& flag) { return flag.first == "filter"; });
-  if (filters_given) options.input.filter.clear();
+  // What a flag gives replaces the file's list; it does not add to it.
+  const auto given = [&](std::string_view name) {
+    return std::any_of(flags.given.begin(), flags.given.end(),
+                       [name](const auto& flag) { return flag.first == name; });
+  };
+  if (given("filter")) options.input.filter.clear();
+  if (given("http_headers")) options.input.http_headers.clear();
 
   std::string problems;
   for (const auto& [name, text] : flags.given) {

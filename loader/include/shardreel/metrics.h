@@ -41,6 +41,16 @@ struct Metrics {
   std::uint64_t shards_failed = 0;
   std::uint64_t bytes_read = 0;
 
+  // Over the network.
+  std::uint64_t remote_requests = 0;
+  std::uint64_t remote_retries = 0;    ///< attempts after a failed one
+  std::uint64_t remote_redirects = 0;  ///< followed
+  std::uint64_t remote_bytes = 0;      ///< of bodies
+  std::uint64_t cache_hits = 0;        ///< remote shards read from `cache_dir`
+  std::uint64_t cache_misses = 0;      ///< that were not there, or no longer good
+  std::uint64_t cache_stored = 0;      ///< bytes of shards that were put there
+  std::uint64_t cache_evicted = 0;     ///< bytes of shards that were removed from there
+
   double seconds = 0;                ///< since open
   double first_batch_seconds = 0;    ///< from open to the first batch; 0 before
   double consumer_wait_seconds = 0;  ///< that `next` waited, all lanes together

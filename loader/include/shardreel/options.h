@@ -55,6 +55,22 @@ struct InputOptions {
   /// Where the shards' indexes are; empty = beside them. Decides nothing: with an index less is
   /// read.
   std::string index_dir;
+
+  // Shards over the network; docs/remote.md. Decide nothing.
+  std::uint32_t connections = 16;  ///< open at one time, all shards together
+  std::uint32_t retries = 8;       ///< attempts after the first, as long as no bytes come
+  double request_timeout = 60;     ///< seconds one request may take; what came is kept
+  double stall_timeout = 15;       ///< seconds without a byte before a request is given up
+  double shard_timeout = 300;      ///< seconds a range of a shard may take, all attempts together
+  std::vector<std::string> http_headers;  ///< "Name: value", sent to the shards' own origin only
+  std::string ca_file;                    ///< certificates to trust; empty = the system's
+  std::string s3_endpoint;  ///< of s3:// URLs; empty = as AWS's environment and files say
+  std::string s3_region;    ///< likewise
+  bool anonymous = false;   ///< s3://, gs:// and hf:// without credentials
+  std::string cache_dir;    ///< folder that keeps whole remote shards; empty = none are kept
+  std::uint64_t cache_bytes =
+      0;                    ///< of `cache_dir`, the least recently used go first; 0 = no bound
+  bool cache_only = false;  ///< read remote shards from `cache_dir` or fail; no network
 };
 
 /// Which frames make a clip. Decides the order.

@@ -31,7 +31,11 @@ class ByteStream {
   virtual ~ByteStream() = default;
   /// Read at least one byte (blocking) and at most `into.size()`; 0 means the end.
   virtual Result<std::size_t> read(std::span<std::byte> into) = 0;
-  /// The same bytes by offset, where the source can do that cheaply (a regular file); else null.
+  /// Read on at `offset`, where the source can do that cheaply; false: it cannot, and stands where
+  /// it stood.
+  virtual bool go_to(std::uint64_t /*offset*/) { return false; }
+  /// The same bytes by offset, where the source can do that cheaply (a regular file, an
+  /// object over the network); else null. Where `read` stands does not matter to it.
   [[nodiscard]] virtual std::shared_ptr<const RandomAccess> random_access() const {
     return nullptr;
   }

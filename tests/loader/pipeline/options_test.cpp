@@ -44,7 +44,10 @@ const Json kPromised = Json::parse(R"({
   "memory_bytes": "2GiB", "shuffle_bytes": null, "min_fill": 100, "shuffle_domain": "frames",
   "prefetch_batches": 2, "held_batches": 2, "reader_threads": 2, "decode_threads": null,
   "member_inline_bytes": 67108864, "max_member_bytes": 68719476736, "spool_dir": null,
-  "allow_pipe": true, "index_dir": null, "devices": ["cpu:0"], "decode": "auto"
+  "allow_pipe": true, "index_dir": null, "devices": ["cpu:0"], "decode": "auto",
+  "connections": 16, "retries": 8, "request_timeout": 60.0, "stall_timeout": 15.0,
+  "shard_timeout": 300.0, "http_headers": [], "ca_file": null, "s3_endpoint": null,
+  "s3_region": null, "anonymous": false, "cache_dir": null, "cache_bytes": 0, "cache_only": false
 })");
 
 TEST(OptionsTest, TableHasThePromisedNamesAndDefaults) {
@@ -82,7 +85,11 @@ const Json kOther = Json::parse(R"({
   "shuffle_domain": ["packets"], "prefetch_batches": [3], "held_batches": [1],
   "reader_threads": [4], "decode_threads": [6], "member_inline_bytes": [1048576, "1MiB"],
   "max_member_bytes": [1073741824, "1GiB"], "spool_dir": ["/var/tmp"], "allow_pipe": [false], "index_dir": ["/var/index"],
-  "devices": [["cpu:0", "cpu:1"], "cpu:0,cpu:1"], "decode": ["cpu"]
+  "devices": [["cpu:0", "cpu:1"], "cpu:0,cpu:1"], "decode": ["cpu"],
+  "connections": [4], "retries": [0], "request_timeout": [1.5], "stall_timeout": [2.5],
+  "shard_timeout": [3.5], "http_headers": [["A: ${B}"], "A: ${B}"], "ca_file": ["/ca.pem"],
+  "s3_endpoint": ["http://h:1"], "s3_region": ["auto"], "anonymous": [true],
+  "cache_dir": ["/cache"], "cache_bytes": [1073741824, "1GiB"], "cache_only": [true]
 })");
 
 std::string as_text(const Json& setting) {
@@ -127,6 +134,13 @@ TEST(OptionsTest, JsonRoundTrips) {
   EXPECT_EQ(options->transform.layout, Layout::kCthw);
   EXPECT_EQ(options->batch.rank, 1U);
   EXPECT_EQ(options->resource.memory_bytes, "512MiB");
+}
+
+TEST(OptionsTest, HeadersAreNotWrittenWithTheirValues) {
+  LoaderOptions options;
+  options.input.http_headers = {"Authorization: Bearer secret", "X: ${TOKEN}"};
+  EXPECT_THAT(options.to_json(), ::testing::Not(HasSubstr("secret")));
+  EXPECT_THAT(options.to_json(), AllOf(HasSubstr("Authorization: ***"), HasSubstr("X: ${TOKEN}")));
 }
 
 TEST(OptionsTest, NullAndDefaultsRoundTrip) {

@@ -49,7 +49,7 @@ struct Reading {
   explicit Reading(InputOptions with, std::vector<std::string> urls)
       : options(std::move(with)),
         thread([this] { loop.run(); }),
-        service(options, 1, ShardList::parse(urls).value(), ledger, loop) {}
+        service(options, 1, ShardList::parse(urls).value(), RemoteShape(), ledger, loop) {}
   ~Reading() {
     loop.stop();
     thread.join();

@@ -27,7 +27,7 @@ class SourceTest : public ::testing::Test {
   }
 
   Result<std::unique_ptr<ByteStream>> open(const std::string& url) {
-    return open_source(url, options_, loop_, stop_.get_token());
+    return open_source(url, options_, loop_, nullptr, stop_.get_token());
   }
 
   /// Read to the end or the first error, in odd portions.
@@ -121,11 +121,11 @@ TEST_F(SourceTest, AStreamThatIsGivenUpEarlyLeavesNoChild) {
 }
 
 TEST_F(SourceTest, WhatCannotBeOpenedSaysWhy) {
-  for (const auto& [url, word] :
-       std::vector<std::pair<std::string, std::string>>{{"/no/such/shard.tar", "No such file"},
-                                                        {"/tmp", "directory"},
-                                                        {"/dev/null", "regular file"},
-                                                        {"http://localhost/a.tar", "pipe:curl"}}) {
+  for (const auto& [url, word] : std::vector<std::pair<std::string, std::string>>{
+           {"/no/such/shard.tar", "No such file"},
+           {"/tmp", "directory"},
+           {"/dev/null", "regular file"},
+           {"ftp://localhost/a.tar", "pipe:COMMAND"}}) {
     const auto stream = open(url);
     ASSERT_FALSE(stream) << url;
     EXPECT_EQ(stream.error().shard, url);

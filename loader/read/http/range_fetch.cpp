@@ -1,0 +1,297 @@
+#include "loader/read/http/range_fetch.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cstring>
+#include <random>
+#include <utility>
+
+namespace shardreel {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kMostRedirects = 10;
+// An attempt that brought this much was worth its while: the count begins anew.
+constexpr std::size_t kRealProgress = std::size_t{64} << 10;
+
+}  // namespace
+
+struct RangeFetch::Loop {
+  explicit Loop(boost::asio::io_context& loop) : timer(loop), random(std::random_device{}()) {}
+  boost::asio::steady_timer timer;
+  std::mt19937_64 random;
+  Clock::time_point begun = Clock::now();
+  std::uint32_t attempts = 0;     // in all
+  std::uint32_t fruitless = 0;    // in a row
+  std::size_t filled_before = 0;  // when the attempt began
+  std::optional<HttpUrl> own;     // the object's own URL
+  std::optional<HttpUrl> at;      // where this attempt asks
+  std::vector<std::string> own_headers;
+  int redirects = 0;
+  std::optional<ObjectIdentity> identity;
+  RangeAnswer answer;
+  std::size_t answer_left = 0;  // bytes of the answer's body still to come
+  bool too_long = false;
+};
+
+std::shared_ptr<RangeFetch> RangeFetch::start(const FetchContext& context, RangeOrder order) {
+  const auto client = context.client.lock();
+  // Nothing is read after the sources are closed: their streams are gone before.
+  boost::asio::io_context& loop = client->loop();
+  auto expected = order.expected;
+  std::shared_ptr<RangeFetch> fetch(new RangeFetch(context, loop, std::move(order)));
+  fetch->on_loop_->identity = std::move(expected);
+  boost::asio::post(loop, [fetch] { fetch->attempt(); });
+  return fetch;
+}
+
+RangeFetch::RangeFetch(const FetchContext& context, boost::asio::io_context& loop, RangeOrder order)
+    : context_(context),
+      target_(std::move(order.target)),
+      first_(order.first),
+      bytes_(order.into.size()),
+      urgent_(order.urgent),
+      on_loop_(std::make_unique<Loop>(loop)),
+      into_(order.into),
+      on_progress_(std::move(order.on_progress)) {}
+
+RangeFetch::~RangeFetch() = default;
+
+RangeFetch::Progress RangeFetch::progress() const {
+  const MutexLock lock(mutex_);
+  return progress_;
+}
+
+std::size_t RangeFetch::filled() const {
+  const MutexLock lock(mutex_);
+  return progress_.filled;
+}
+
+void RangeFetch::cancel() noexcept {
+  HttpClient::Id exchange = 0;
+  {
+    const MutexLock lock(mutex_);
+    if (cancelled_ || progress_.done) {
+      cancelled_ = true;
+      on_progress_ = nullptr;
+      return;
+    }
+    cancelled_ = true;
+    into_ = {};
+    on_progress_ = nullptr;
+    exchange = exchange_;
+  }
+  if (const auto client = context_.client.lock(); client && exchange != 0) client->cancel(exchange);
+}
+
+void RangeFetch::attempt() {
+  Loop& loop = *on_loop_;
+  {
+    const MutexLock lock(mutex_);
+    if (cancelled_) return;
+    loop.filled_before = progress_.filled;
+  }
+  ++loop.attempts;
+  ++loop.fruitless;
+  loop.redirects = 0;
+  target_->prepare("GET", [self = shared_from_this()](Result<PreparedRequest> request) {
+    if (!request) return self->fail(request.error().code, request.error().message);
+    self->on_loop_->own = request->url;
+    self->on_loop_->own_headers = request->headers;
+    if (self->target_->moved_to()) return self->ask_at(*self->target_->moved_to());
+    self->send(std::move(*request));
+  });
+}
+
+void RangeFetch::send(PreparedRequest prepared) {
+  Loop& loop = *on_loop_;
+  const auto client = context_.client.lock();
+  if (!client) return;
+  const std::uint64_t from = first_ + filled();
+  HttpRequest request;
+  request.url = prepared.url.text();
+  request.headers = std::move(prepared.headers);
+  request.headers.push_back(fmt::format("Range: bytes={}-{}", from, first_ + bytes_ - 1));
+  if (loop.identity) {
+    std::string condition = condition_header(*loop.identity);
+    if (!condition.empty()) request.headers.push_back(std::move(condition));
+  }
+  request.urgent = urgent_;
+  // A server may not send us to addresses that only the user can have meant.
+  request.refuse_local = loop.redirects > 0 && !is_local_host(loop.own->host);
+  loop.at = std::move(prepared.url);
+  loop.answer = RangeAnswer();
+  loop.answer.kind = RangeAnswer::Kind::kRetry;
+  loop.too_long = false;
+  ++context_.counters->requests;
+  const auto id = client->start(std::move(request), shared_from_this());
+  const MutexLock lock(mutex_);
+  exchange_ = id;
+  if (cancelled_) client->cancel(id);
+}
+
+bool RangeFetch::on_head(const HttpHead& head) {
+  Loop& loop = *on_loop_;
+  const std::size_t done = filled();
+  loop.answer = judge_range(head, {.first = first_ + done,
+                                   .bytes = bytes_ - done,
+                                   .expected = loop.identity ? &*loop.identity : nullptr});
+  if (loop.answer.kind != RangeAnswer::Kind::kTake) return false;
+  loop.answer_left = static_cast<std::size_t>(loop.answer.bytes);
+  if (loop.redirects > 0) target_->remember_moved(loop.at);
+  loop.identity = loop.answer.identity;
+  const MutexLock lock(mutex_);
+  progress_.identity = loop.identity;
+  if (on_progress_) on_progress_();
+  return true;
+}
+
+bool RangeFetch::on_bytes(std::span<const std::byte> bytes) {
+  Loop& loop = *on_loop_;
+  const std::size_t take = std::min(bytes.size(), loop.answer_left);
+  loop.answer_left -= take;
+  context_.counters->bytes += take;
+  loop.too_long = take < bytes.size();
+  // Copied under the lock: who cancels may take the memory away the moment `cancel` returns.
+  const MutexLock lock(mutex_);
+  if (cancelled_) return false;
+  std::memcpy(into_.data() + progress_.filled, bytes.data(), take);
+  progress_.filled += take;
+  if (on_progress_) on_progress_();
+  return !loop.too_long;
+}
+
+void RangeFetch::on_done(const HttpOutcome& outcome) {
+  using Kind = RangeAnswer::Kind;
+  Loop& loop = *on_loop_;
+  {
+    const MutexLock lock(mutex_);
+    exchange_ = 0;
+    if (cancelled_) return;
+  }
+  if (filled() - loop.filled_before >= kRealProgress) loop.fruitless = 1;
+  if (loop.answer.kind != Kind::kTake) target_->remember_moved({});
+  RangeAnswer& answer = loop.answer;
+  const bool answered = outcome.head.status != 0 && answer.kind != Kind::kTake;
+  if (answered && !answer.reason.empty()) {
+    const std::string words = server_reason(outcome.text);
+    if (!words.empty()) answer.reason += ": " + words;
+  }
+  if (answered && !outcome.failure.empty() && answer.reason.empty())
+    answer.reason = outcome.failure;
+  switch (answered ? answer.kind : Kind::kTake) {
+    case Kind::kEnd: {
+      const MutexLock lock(mutex_);
+      progress_.identity = answer.identity;
+      progress_.done = true;
+      if (on_progress_) on_progress_();
+      return;
+    }
+    case Kind::kRetry: return again(answer.reason, answer.retry_after);
+    case Kind::kRedirect: return follow(outcome.head.find("location").value_or(std::string_view()));
+    case Kind::kRefused:
+      // What a redirect led to may have been for a while only: ask the object's own URL again.
+      if (loop.redirects > 0 || target_->refused(answer.reason)) return again(answer.reason, {});
+      return fail(answer.code, answer.reason);
+    case Kind::kFail: return fail(answer.code, answer.reason);
+    case Kind::kTake: break;
+  }
+  const std::size_t done = filled();
+  if (done == bytes_) return finish({});
+  if (loop.identity && first_ + done >= loop.identity->size) return finish({});
+  if (loop.too_long) return again("the body is longer than its range", {});
+  if (outcome.permanent) return fail(ErrorCode::kIo, outcome.failure);
+  if (!outcome.failure.empty()) return again(outcome.failure, {});
+  if (outcome.head.status != 0 && loop.answer_left > 0) {
+    return again("the body is shorter than its range", {});
+  }
+  if (outcome.head.status == 0) return again("the connection ended without an answer", {});
+  // The server gave less than was asked, and said so: go on behind it.
+  again(fmt::format("the server gives {} bytes a request", answer.bytes), {});
+}
+
+void RangeFetch::follow(std::string_view location) {
+  Loop& loop = *on_loop_;
+  if (location.empty() || !target_->follows_redirects()) {
+    return fail(ErrorCode::kIo, location.empty()
+                                    ? "a redirect without a Location"
+                                    : fmt::format("redirected to {}, which a signed request cannot "
+                                                  "follow; expected the right endpoint and region",
+                                                  redacted(location)));
+  }
+  if (++loop.redirects > kMostRedirects) {
+    return fail(ErrorCode::kIo, fmt::format("more than {} redirects", kMostRedirects));
+  }
+  auto url = resolve_redirect(*loop.at, location);
+  if (!url) return fail(ErrorCode::kNotPermitted, "redirected: " + url.error().message);
+  if (is_local_host(url->host) && !is_local_host(loop.own->host)) {
+    return fail(ErrorCode::kNotPermitted,
+                fmt::format("redirected to {}, an address of this machine or link, which only the "
+                            "list of shards may name",
+                            redacted(url->text())));
+  }
+  ++context_.counters->redirects;
+  ask_at(std::move(*url));
+}
+
+/// Ask where a redirect led.
+void RangeFetch::ask_at(HttpUrl url) {
+  Loop& loop = *on_loop_;
+  PreparedRequest request;
+  // Credentials and the user's own headers are for the origin they were given for.
+  if (url.origin() == loop.own->origin()) request.headers = loop.own_headers;
+  request.url = std::move(url);
+  request.url.user.clear();
+  request.url.password.clear();
+  loop.redirects = std::max(loop.redirects, 1);
+  send(std::move(request));
+}
+
+void RangeFetch::again(std::string reason, std::optional<std::chrono::milliseconds> retry_after) {
+  Loop& loop = *on_loop_;
+  const RetryPolicy& policy = context_.policy;
+  if (loop.fruitless > policy.retries) return fail(ErrorCode::kIo, std::move(reason));
+  const auto wait = filled() - loop.filled_before >= kRealProgress && !retry_after
+                        ? std::chrono::milliseconds(0)
+                        : policy.wait_after(loop.fruitless, loop.random(), retry_after);
+  if (Clock::now() + wait - loop.begun > policy.deadline) {
+    return fail(ErrorCode::kIo,
+                fmt::format("{} (and the deadline of {:.0f} s is over)", reason,
+                            std::chrono::duration<double>(policy.deadline).count()));
+  }
+  ++context_.counters->retries;
+  loop.timer.expires_after(wait);
+  loop.timer.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
+    if (!error) self->attempt();
+  });
+}
+
+void RangeFetch::fail(ErrorCode code, std::string reason) {
+  Loop& loop = *on_loop_;
+  const std::uint64_t at = first_ + filled();
+  std::string where = target_->name();
+  if (loop.at && loop.own && loop.at->origin() != loop.own->origin()) {
+    where += " (redirected to " + redacted(loop.at->text()) + ")";
+  }
+  finish(
+      Error{code,
+            fmt::format("reading {}, bytes {} to {}: {} (attempt {} of at most {})", where, at,
+                        first_ + bytes_ - 1, reason, loop.fruitless, context_.policy.retries + 1),
+            {},
+            {},
+            at});
+}
+
+void RangeFetch::finish(std::optional<Error> failure) {
+  const MutexLock lock(mutex_);
+  progress_.failure = std::move(failure);
+  progress_.done = true;
+  if (on_progress_) on_progress_();
+}
+
+}  // namespace shardreel

@@ -1,0 +1,166 @@
+#include "loader/read/http/remote_stream.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+namespace shardreel {
+namespace {
+
+constexpr std::size_t kHeadBytes = 4096;
+constexpr std::size_t kSmallestBlock = std::size_t{64} << 10;
+constexpr std::size_t kLargestBlock = std::size_t{4} << 20;
+constexpr std::size_t kPage = 4096;
+
+/// Ranges of a quarter of the memory: enough of them to hide a round trip.
+std::size_t block_bytes_of(const RemoteShape& shape) {
+  const auto quarter = static_cast<std::size_t>(shape.stream_bytes / 4);
+  return std::clamp(quarter, kSmallestBlock, kLargestBlock) / kPage * kPage;
+}
+
+}  // namespace
+
+RemoteStream::RemoteStream(std::shared_ptr<RemoteCore> core, std::shared_ptr<ObjectTarget> target,
+                           const std::stop_token& stop)
+    : core_(std::move(core)),
+      target_(std::move(target)),
+      stop_(stop),
+      news_(std::make_shared<Signal>()),
+      block_bytes_(block_bytes_of(core_->shape)),
+      pace_(block_bytes_, static_cast<std::uint32_t>(core_->shape.stream_bytes / block_bytes_)) {}
+
+RemoteStream::~RemoteStream() {
+  // Before their memory goes: a cancelled fetch writes nothing any more.
+  for (const Range& range : window_) range.fetch->cancel();
+}
+
+Result<std::unique_ptr<RemoteStream>> RemoteStream::open(std::shared_ptr<RemoteCore> core,
+                                                         std::shared_ptr<ObjectTarget> target,
+                                                         const std::stop_token& stop) {
+  std::unique_ptr<RemoteStream> stream(new RemoteStream(std::move(core), std::move(target), stop));
+  if (auto probed = stream->probe(); !probed) return std::move(probed.error());
+  return stream;
+}
+
+Result<void> RemoteStream::wait(Signal& news, std::uint64_t seen) const {
+  if (news.wait(seen, stop_)) return {};
+  return Error{ErrorCode::kStopped, "stopped while reading a shard", {}, {}, {}};
+}
+
+/// Fetch the beginning: the object's size and version come with it.
+Result<void> RemoteStream::probe() {
+  while (true) {
+    const std::uint64_t seen = core_->freed.version();
+    if (ask(static_cast<std::size_t>(pace_.next_bytes()))) break;
+    if (auto waited = wait(core_->freed, seen); !waited) return waited;
+  }
+  while (true) {
+    const std::uint64_t seen = news_->version();
+    auto progress = window_.front().fetch->progress();
+    if (progress.done || progress.filled >= kHeadBytes) {
+      if (progress.failure) return std::move(*progress.failure);
+      identity_ = std::move(progress.identity);
+      next_ = std::min<std::uint64_t>(next_, identity_->size);
+      const auto bytes =
+          window_.front().block.span().first(std::min(progress.filled, std::size_t{kHeadBytes}));
+      object_ = std::make_shared<const RemoteObject>(
+          core_, target_, *identity_, std::vector<std::byte>(bytes.begin(), bytes.end()), stop_);
+      return {};
+    }
+    if (auto waited = wait(*news_, seen); !waited) return waited;
+  }
+}
+
+/// Ask for `bytes` from `next_` on; false when there is no memory for them now.
+bool RemoteStream::ask(std::size_t bytes) {
+  if (idle_.empty()) {
+    auto block = RangeBlock::make(core_->windows, block_bytes_);
+    if (!block) return false;
+    idle_.push_back(std::move(*block));
+  }
+  Range range{next_, bytes, std::move(idle_.back()), nullptr, false};
+  idle_.pop_back();
+  range.fetch =
+      RangeFetch::start(core_->fetching, {.target = target_,
+                                          .first = range.first,
+                                          .into = range.block.span().first(bytes),
+                                          .expected = identity_,
+                                          .urgent = window_.empty(),
+                                          .on_progress = [news = news_] { news->raise(); }});
+  next_ += bytes;
+  window_.push_back(std::move(range));
+  return true;
+}
+
+void RemoteStream::ask_ahead() {
+  while (window_.size() < pace_.ranges() && next_ < identity_->size) {
+    const auto bytes = std::min<std::uint64_t>(pace_.next_bytes(), identity_->size - next_);
+    if (!ask(static_cast<std::size_t>(bytes))) return;
+  }
+}
+
+void RemoteStream::drop_front() {
+  Range& range = window_.front();
+  range.fetch->cancel();
+  idle_.push_back(std::move(range.block));
+  window_.pop_front();
+}
+
+void RemoteStream::drop_passed() {
+  while (!window_.empty() && window_.front().first + window_.front().bytes <= position_) {
+    pace_.used(window_.front().bytes, window_.front().waited, std::chrono::steady_clock::now());
+    drop_front();
+  }
+}
+
+bool RemoteStream::go_to(std::uint64_t offset) {
+  offset = std::min(offset, identity_->size);
+  const std::uint64_t held = window_.empty() ? next_ : window_.front().first;
+  position_ = offset;
+  if (offset >= held && offset <= next_) return true;
+  // Nothing of what was asked for is wanted.
+  while (!window_.empty()) drop_front();
+  next_ = offset;
+  pace_.jump();
+  return true;
+}
+
+Result<std::size_t> RemoteStream::read(std::span<std::byte> into) {
+  if (into.empty()) return std::size_t{0};
+  while (true) {
+    if (failure_) return *failure_;
+    if (position_ >= identity_->size) {
+      while (!window_.empty()) drop_front();
+      idle_.clear();
+      return std::size_t{0};
+    }
+    drop_passed();
+    const std::uint64_t freed = core_->freed.version();
+    ask_ahead();
+    if (window_.empty()) {  // another stream is about to give memory back
+      if (auto waited = wait(core_->freed, freed); !waited) return std::move(waited.error());
+      continue;
+    }
+    Range& range = window_.front();
+    const std::uint64_t seen = news_->version();
+    auto progress = range.fetch->progress();
+    const std::uint64_t end = range.first + progress.filled;
+    if (end > position_) {
+      const auto from = static_cast<std::size_t>(position_ - range.first);
+      const std::size_t count = std::min(into.size(), progress.filled - from);
+      std::memcpy(into.data(), range.block.span().data() + from, count);
+      position_ += count;
+      return count;
+    }
+    if (progress.done) {
+      failure_ = progress.failure
+                     ? std::move(*progress.failure)
+                     : Error{ErrorCode::kInternal, "a range ended early", {}, {}, position_};
+      continue;
+    }
+    range.waited = true;
+    if (auto waited = wait(*news_, seen); !waited) return std::move(waited.error());
+  }
+}
+
+}  // namespace shardreel
