@@ -88,6 +88,19 @@ class Loader:
         index_dir: str | None = None,
         devices: list[Any] | str | None = None,
         decode: str | None = None,
+        connections: int | None = None,
+        retries: int | None = None,
+        request_timeout: float | None = None,
+        stall_timeout: float | None = None,
+        shard_timeout: float | None = None,
+        http_headers: list[Any] | str | None = None,
+        ca_file: str | None = None,
+        s3_endpoint: str | None = None,
+        s3_region: str | None = None,
+        anonymous: bool | None = None,
+        cache_dir: str | None = None,
+        cache_bytes: int | str | None = None,
+        cache_only: bool | None = None,
     ) -> None: ...
     def open(self) -> Loader: ...
     def stop(self) -> None: ...
