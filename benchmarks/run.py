@@ -3,6 +3,7 @@
 
     benchmarks/run.py --data DATA [--workload small sparse …] [--rounds 5] [--peers all|none|NAMES]
                       [--base BIN] [--label NAME] [--out FOLDER]
+    benchmarks/run.py --suite python --data DATA …
 
 DATA holds kin/shards/*.tar (340x256) and, for hd, hd/shards/*.tar (1280x720), as
 benchmarks/make_data.sh makes them. Everybody reads the same shards, makes the same windows (16 frames,
@@ -10,6 +11,9 @@ benchmarks/make_data.sh makes them. Everybody reads the same shards, makes the s
 workers. The contestants take turns within a round; what is quoted are medians, and ratios within a
 round. Pixels are compared once, before anything is timed. --base also runs the `shardreel` of another
 build. Writes run-LABEL.json and run-LABEL.md, and prints the table.
+
+The suite `python` compares what Python users can choose from, the package shardreel among them, on two
+shards of the workload `small`: webdataset with PyAV without and with worker processes, the others with.
 """
 import argparse
 import glob
@@ -26,7 +30,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import supervise  # noqa: E402
 
-BIN = os.path.join(HERE, "..", "build", "release", "bin")
+BUILD = os.path.join(HERE, "..", "build", "release")
+BIN = os.path.join(BUILD, "bin")
 PYTHON = "/usr/bin/python3"
 CLIP_BYTES = 16 * 224 * 224 * 3
 HELD = 256
@@ -39,6 +44,7 @@ WORKLOADS = {
     "hd": {"data": "hd", "windows": [], "sampling": "dense"},
 }
 PEERS = {
+    "shardreel-python": "import shardreel, torch",
     "webdataset-pyav": "import webdataset, av, torch",
     "webdataset-opencv": "import webdataset, cv2, torch",
     "webdataset-decord": "import webdataset, decord, torch",
@@ -86,6 +92,25 @@ def extract(shards, folder):
     return paths
 
 
+def peer_command(peer, sampling, shards, workers):
+    return [PYTHON, os.path.join(HERE, "peers", "pipelines.py"), peer, *shards, "--sampling", sampling,
+            "--workers", str(workers), "--shuffle-clips", str(HELD)]
+
+
+def python_contestants(options, workload, shards):
+    """What runs in Python, beside the program."""
+    windows, sampling = WORKLOADS[workload]["windows"], WORKLOADS[workload]["sampling"]
+    commands = {"shardreel": feed(os.path.join(BIN, "shardreel"), shards, windows)}
+    for peer in options.peers:
+        if peer == "shardreel-python":
+            commands[peer] = peer_command(peer, sampling, shards, 0)
+            continue
+        if peer == "webdataset-pyav":
+            commands[f"{peer}, 0 workers"] = peer_command(peer, sampling, shards, 0)
+        commands[f"{peer}, 2 workers"] = peer_command(peer, sampling, shards, 2)
+    return commands
+
+
 def contestants(options, workload, shards, folder):
     program = os.path.join(BIN, "shardreel")
     windows = WORKLOADS[workload]["windows"]
@@ -99,8 +124,7 @@ def contestants(options, workload, shards, folder):
     if sampling == "dense":
         commands["ffmpeg"] = ffmpeg(shards, folder)
     for peer in options.peers:
-        commands[peer] = [PYTHON, os.path.join(HERE, "peers", "pipelines.py"), peer, *shards,
-                          "--sampling", sampling, "--workers", "2", "--shuffle-clips", str(HELD)]
+        commands[peer] = peer_command(peer, sampling, shards, 2)
     return commands
 
 
@@ -179,14 +203,20 @@ def stamp():
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", required=True)
-    parser.add_argument("--shards", type=int, default=4, help="of each kind, at most")
-    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
+    parser.add_argument("--suite", choices=["native", "python"], default="native")
+    parser.add_argument("--shards", type=int, help="of each kind, at most; 4, for python 2")
+    parser.add_argument("--workload", nargs="+", choices=WORKLOADS, help="all; for python small")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peers", nargs="+", default=["all"])
     parser.add_argument("--base", help="folder with the programs of another build")
     parser.add_argument("--label", default=time.strftime("%Y-%m-%d"))
     parser.add_argument("--out", default=os.path.join(HERE, "results"))
     options = parser.parse_args()
+    python = options.suite == "python"
+    options.shards = options.shards or (2 if python else 4)
+    options.workload = options.workload or (["small"] if python else list(WORKLOADS))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [os.path.abspath(os.path.join(BUILD, "python")), os.environ.get("PYTHONPATH")]))
     if options.peers == ["all"]:
         options.peers = [peer for peer, needs in PEERS.items() if importable(needs)]
         missing = sorted(set(PEERS) - set(options.peers))
@@ -194,7 +224,7 @@ def main():
             print(f"not importable, left out: {', '.join(missing)}", file=sys.stderr)
     elif options.peers == ["none"]:
         options.peers = []
-    report = {"machine": stamp(), "rounds": options.rounds, "workloads": {}}
+    report = {"machine": stamp(), "suite": options.suite, "rounds": options.rounds, "workloads": {}}
     text = ""
     for workload in options.workload:
         pattern = os.path.join(options.data, WORKLOADS[workload]["data"], "shards", "*.tar")
@@ -203,7 +233,8 @@ def main():
             sys.exit(f"no shards match {pattern}")
         with tempfile.TemporaryDirectory() as folder:
             pixels = compare_pixels(options, shards[:1], folder)
-            commands = contestants(options, workload, shards, folder)
+            commands = (python_contestants(options, workload, shards) if python
+                        else contestants(options, workload, shards, folder))
             rounds = []
             for turn in range(options.rounds + 1):  # the first one fills the page cache
                 results = {name: supervise.run(command) for name, command in commands.items()}

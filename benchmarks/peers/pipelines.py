@@ -4,7 +4,7 @@
     pipelines.py PIPELINE-DECODER SHARDS... [--sampling dense|sparse|strided] [--workers N]
                  [--shuffle-clips N] [--dump FILE]
 
-PIPELINE is webdataset (shuffle buffer of clips in each worker of a torch DataLoader), mosaicml
+PIPELINE-DECODER is shardreel-python, or PIPELINE is webdataset (shuffle buffer of clips in each worker of a torch DataLoader), mosaicml
 (StreamingDataset over the same bytes) or spdl (its own thread pool, with webdataset's shuffle behind
 it). Clips of 16 frames, batches of 8. `--shuffle-clips` is the total over all workers.
 `--dump` writes the pixels of the first clip of each video: {key: [start, 16x224x224x3]} as .npz.
@@ -121,7 +121,19 @@ def mosaicml_batches(shards, slicer, workers, shuffle_clips):
     yield from batched(shuffled((clip for video in loader for clip in video), shuffle_clips))
 
 
-PIPELINES = {"webdataset": webdataset_batches, "spdl": spdl_batches, "mosaicml": mosaicml_batches}
+def shardreel_batches(shards, slicer, _workers, shuffle_clips):
+    """The package, as benchmarks/run.py asks it of the program."""
+    import shardreel
+    windows = {"dense": {}, "sparse": {"windows_per_video": 1}, "strided": {"frame_step": 4}}
+    with shardreel.Loader(shards, num_frames=FRAMES, width=224, height=224, resize_mode="stretch",
+                          batch_size=BATCH, drop_last=False, decode_threads=2, min_fill=8,
+                          shuffle_bytes=shuffle_clips * FRAMES * 224 * 224 * 3, memory_bytes="1GiB",
+                          tensors="torch", rank=0, world_size=1, **windows[slicer.sampling]) as loader:
+        for batch in loader:
+            yield batch["video"], batch["frame_index"][:, 0], batch["key"]
+
+
+PIPELINES = {"shardreel": shardreel_batches, "webdataset": webdataset_batches, "spdl": spdl_batches, "mosaicml": mosaicml_batches}
 
 
 def main():
@@ -133,6 +145,8 @@ def main():
     parser.add_argument("--shuffle-clips", type=int, default=256)
     parser.add_argument("--dump")
     options = parser.parse_args()
+    if options.dump:
+        import numpy
     pipeline, decoder = options.peer.split("-")
     began = time.monotonic()
     slicer = Slicer(decoder, options.sampling)
@@ -144,9 +158,8 @@ def main():
         if options.dump:
             for at, key in enumerate(keys):
                 if key not in dump or int(starts[at]) < dump[key][0]:
-                    dump[key] = (int(starts[at]), pixels[at])
+                    dump[key] = (int(starts[at]), numpy.array(pixels[at]))
     if options.dump:
-        import numpy
         numpy.savez(options.dump, **{f"{key}@{start}": pixels for key, (start, pixels) in dump.items()})
     print(json.dumps({"clips": clips, "seconds": time.monotonic() - began,
                       "first_batch_seconds": first}), flush=True)
