@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "loader/base/mutex.h"
-#include "shardreel/units.h"
 
 namespace shardreel {
 namespace {
@@ -19,9 +18,6 @@ using std::chrono::steady_clock;
 
 constexpr seconds kPeriod{1};
 constexpr seconds kStall{30};
-constexpr double kMostDivergence = 0.15;
-// Below this the comparison of ledger and kernel says nothing: libraries and stacks weigh more.
-constexpr std::uint64_t kWorthComparing = 256_MiB;
 
 }  // namespace
 
@@ -37,7 +33,6 @@ struct Monitor::State {
   mutable Mutex mutex;
   mutable ProcessMemory now SHARDREEL_GUARDED_BY(mutex);
   mutable ProcessMemory peak SHARDREEL_GUARDED_BY(mutex);
-  bool warned_divergence SHARDREEL_GUARDED_BY(mutex) = false;  // said once
   steady_clock::time_point warned_stall SHARDREEL_GUARDED_BY(mutex);
 
   void sample() const {
@@ -53,27 +48,9 @@ struct Monitor::State {
     timer.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
       sample();
-      compare();
       look_for_stall();
       arm();
     });
-  }
-
-  /// Memory that is kept for reuse counts as in use for the kernel, so its peaks are what compares.
-  void compare() {
-    const MemoryLedger::Snapshot use = ledger.snapshot();
-    std::uint64_t kept = 0;
-    for (const auto& tag : use.tags) kept += tag.peak;
-    std::uint64_t grown = 0;
-    {
-      const MutexLock lock(mutex);
-      if (warned_divergence || kept < kWorthComparing) return;
-      grown = now.pss_bytes - std::min(now.pss_bytes, baseline.pss_bytes);
-      if (static_cast<double>(grown) <= (1 + kMostDivergence) * static_cast<double>(kept)) return;
-      warned_divergence = true;
-    }
-    hooks.warn(fmt::format("the process has grown by {}, the memory ledger accounts for {} at most",
-                           format_bytes(grown), format_bytes(kept)));
   }
 
   void look_for_stall() {

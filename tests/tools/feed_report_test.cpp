@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "shardreel/units.h"
+
 namespace shardreel::tools {
 namespace {
 
@@ -96,6 +98,20 @@ TEST(FeedReportTest, TextSaysWhatHappened) {
        {"30 clips in 4 batches", "15.0 clips/s", "decode_error 1", "drop_last 3", "1.2 KiB"}) {
     EXPECT_THAT(text, HasSubstr(part));
   }
+}
+
+TEST(FeedReportTest, MemoryThatTheLedgerDoesNotKnowIsNoticed) {
+  Metrics metrics;
+  metrics.baseline_pss_bytes = 100_MiB;
+  metrics.ledger = {{"clip", {0, 600_MiB}}, {"decode", {50_MiB, 400_MiB}}};
+  metrics.peak_pss_bytes = 1250_MiB;  // grown by 1150 MiB, a seventh over the ledger
+  EXPECT_EQ(unaccounted_memory(metrics), "");
+  metrics.peak_pss_bytes = 1251_MiB;
+  EXPECT_THAT(unaccounted_memory(metrics), HasSubstr("the memory ledger accounts for 1000.0 MiB"));
+  // A small run, where libraries weigh more, and one that ended before anything was measured.
+  metrics.ledger = {{"clip", {0, 255_MiB}}};
+  EXPECT_EQ(unaccounted_memory(metrics), "");
+  EXPECT_EQ(unaccounted_memory(Metrics{}), "");
 }
 
 }  // namespace

@@ -290,6 +290,8 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
   } else {
     fmt::print("{}", report_text(metrics, outcome));
   }
+  if (const std::string text = unaccounted_memory(metrics); !text.empty())
+    console.line(fmt::format("warning: {}", text));
   constexpr std::size_t kShown = 5;
   for (std::size_t i = 0; i < std::min(kShown, metrics.first_failures.size()); ++i) {
     const Error& failure = metrics.first_failures[i];

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -150,6 +151,22 @@ std::string report_text(const Metrics& m, const FeedOutcome& outcome) {
   text += fmt::format("order digest   {}\npixel digest   {}\n", hex(order), hex(pixels));
   if (!m.verdict.empty()) text += m.verdict + "\n";
   return text;
+}
+
+std::string unaccounted_memory(const Metrics& m) {
+  constexpr double kMostDivergence = 0.15;
+  // Below this the comparison says nothing: libraries and stacks weigh more.
+  constexpr std::uint64_t kWorthComparing = 256_MiB;
+  // Memory that is kept for reuse counts as in use for the kernel, so the tags' peaks are what
+  // compares.
+  std::uint64_t kept = 0;
+  for (const auto& [tag, use] : m.ledger) kept += use.peak;
+  const std::uint64_t grown = m.peak_pss_bytes - std::min(m.peak_pss_bytes, m.baseline_pss_bytes);
+  if (kept < kWorthComparing ||
+      static_cast<double>(grown) <= (1 + kMostDivergence) * static_cast<double>(kept))
+    return {};
+  return fmt::format("the process has grown by {}, the memory ledger accounts for {} at most",
+                     format_bytes(grown), format_bytes(kept));
 }
 
 }  // namespace shardreel::tools

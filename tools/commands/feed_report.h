@@ -31,4 +31,9 @@ struct FeedOutcome {
 /// Some lines of text.
 [[nodiscard]] std::string report_text(const Metrics& metrics, const FeedOutcome& outcome);
 
+/// A warning where the process has grown by over 15 % more than the loader's ledger accounts for;
+/// else empty. Only for a program that does nothing beside loading: the kernel does not say whose
+/// memory it is.
+[[nodiscard]] std::string unaccounted_memory(const Metrics& metrics);
+
 }  // namespace shardreel::tools
