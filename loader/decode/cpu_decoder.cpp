@@ -106,6 +106,7 @@ Result<void> CpuDecoder::open(const std::shared_ptr<const StreamParameters>& par
   int status = avcodec_parameters_to_context(context.get(), &codec);
   if (status >= 0) {
     context->thread_count = 1;  // one video a thread: frame threads take 5 to 24 % more CPU
+    context->thread_type = 0;   // else libavcodec warns of our get_buffer2, where PyAV logs for it
     context->pkt_timebase = parameters->time_base;
     pool_.serve(*context);
     status = avcodec_open2(context.get(), decoder, nullptr);

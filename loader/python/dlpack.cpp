@@ -84,6 +84,17 @@ pybind11::capsule to_dlpack(const Tensor& tensor) {
   return pybind11::reinterpret_steal<pybind11::capsule>(capsule);
 }
 
+void check_dlpack_request(const pybind11::object& stream, const pybind11::object& device,
+                          const pybind11::object& copy) {
+  // Streams are the devices'. -1 asks for no synchronisation, which is what host memory needs.
+  if (!stream.is_none() && !stream.equal(pybind11::int_(-1)))
+    throw pybind11::value_error("stream: expected None, the tensor is in host memory");
+  if (!device.is_none() && !pybind11::tuple(device).equal(dlpack_device()))
+    throw pybind11::buffer_error("dl_device: expected (1, 0), the tensor is in host memory");
+  if (!copy.is_none() && pybind11::bool_(copy))
+    throw pybind11::buffer_error("copy: the memory is shared, never copied");
+}
+
 pybind11::tuple dlpack_device() { return pybind11::make_tuple(kDLCPU, 0); }
 
 }  // namespace shardreel::python

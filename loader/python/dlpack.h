@@ -25,6 +25,12 @@ struct Tensor {
 /// deleter; an unconsumed one does so itself.
 pybind11::capsule to_dlpack(const Tensor& tensor);
 
+/// What the array API standard asks of `__dlpack__(stream, dl_device, copy)`: host memory has no
+/// streams, so ValueError for any; BufferError for another device and for `copy=True`. None = no
+/// wish.
+void check_dlpack_request(const pybind11::object& stream, const pybind11::object& device,
+                          const pybind11::object& copy);
+
 /// (device type, device number) for `__dlpack_device__`: (1, 0), the host.
 pybind11::tuple dlpack_device();
 

@@ -277,8 +277,14 @@ PYBIND11_MODULE(_shardreel, module) {
 
   py::class_<Tensor>(module, "Tensor", "Dense host memory that libraries take through DLPack.")
       .def(
-          "__dlpack__", [](const Tensor& tensor, const py::object&) { return to_dlpack(tensor); },
-          py::arg("stream") = py::none())
+          "__dlpack__",
+          [](const Tensor& tensor, const py::object& stream, const py::object&,
+             const py::object& device, const py::object& copy) {
+            check_dlpack_request(stream, device, copy);
+            return to_dlpack(tensor);
+          },
+          py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
+          py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
       .def("__dlpack_device__", [](const Tensor&) { return dlpack_device(); })
       .def_property_readonly("shape",
                              [](const Tensor& tensor) { return py::tuple(py::cast(tensor.shape)); })

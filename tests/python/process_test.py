@@ -35,15 +35,15 @@ class ProcessTest(unittest.TestCase):
         return out, errors
 
     def test_a_waiting_loader_is_interrupted_within_a_second(self):
-        process = python("loader = shardreel.Loader('pipe:sleep 1000', **SMALL).open()\n"
+        process = python("import time\nloader = shardreel.Loader('pipe:sleep 1000', **SMALL).open()\n"
                          "try:\n  print('waiting', flush=True)\n  loader.next()\n"
-                         "except KeyboardInterrupt:\n  print('interrupted')\n")
+                         "except KeyboardInterrupt:\n  print(time.monotonic())\n")
         self.assertEqual(process.stdout.readline(), "waiting\n")
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, _ = self.finish(process)
-        self.assertEqual(out, "interrupted\n")
-        self.assertLess(time.monotonic() - began, 10)  # a second, and the end of a busy interpreter
+        self.assertLess(float(out) - began, 1)
+        self.assertLess(time.monotonic() - began, 10)  # the end of a busy interpreter, too
 
     def test_another_thread_may_stop_a_waiting_loader(self):
         out, _ = self.finish(python(

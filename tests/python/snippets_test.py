@@ -10,6 +10,7 @@ A comment that says a type and a shape, `clips = ...  # uint8 [8, 16]`, must be 
 
 import contextlib
 import glob
+import importlib
 import io
 import json
 import os
@@ -21,11 +22,6 @@ import numpy
 import support
 from support import ROOT, SHARDS
 
-try:
-    import torch
-except ImportError:
-    torch = None
-
 # What the pages call their shards, and what it stands for here: four shards of four generated clips.
 SHARD_NAMES = {
     "shards/train-{000000..000099}.tar": SHARDS,
@@ -33,9 +29,26 @@ SHARD_NAMES = {
     "build/quickstart/heldout/shard-000000.tar": SHARDS,
 }
 
+# Packages of others, which a snippet may need and a machine may lack.
+OTHERS = ("torch", "webdataset", "av")
+
 
 def setUpModule():
     support.make_shards()
+    SHARD_NAMES["videos/train-{000000..000099}.tar"] = support.make_mp4_shards()
+
+
+def missing(code):
+    """What the code needs and cannot be imported, or None."""
+    code = re.sub(r"#.*", "", code)
+    for name in OTHERS:
+        if not re.search(rf"\b{name}\b", code):
+            continue
+        try:
+            support.import_webdataset() if name == "webdataset" else importlib.import_module(name)
+        except (ImportError, unittest.SkipTest) as problem:
+            return f"{name}: {problem}"
+    return None
 
 
 def pages():
@@ -67,8 +80,9 @@ class SnippetsTest(unittest.TestCase):
             for line, code in blocks(text):
                 place = f"{os.path.relpath(page, ROOT)}:{line}"
                 with self.subTest(place):
-                    if torch is None and re.search(r"torch", re.sub(r"#.*", "", code)):
-                        self.skipTest(f"SKIPPED: {place} needs torch, which cannot be imported")
+                    lacks = missing(code)
+                    if lacks is not None:
+                        self.skipTest(f"SKIPPED: {place} needs {lacks}")
                     # Blank lines first, so that a traceback has the page's own line numbers.
                     program = compile("\n" * (line - 1) + with_real_shards(code), page, "exec")
                     with contextlib.redirect_stdout(io.StringIO()):

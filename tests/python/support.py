@@ -1,5 +1,6 @@
 """Shards of clips whose frames show their number, and what they must give."""
 
+import glob
 import json
 import os
 import socket
@@ -33,6 +34,28 @@ def pack(clips, out, shard_samples):
 
 def make_shards():
     pack(make_clips(), os.path.join(WORK, "shards"), 4)
+
+
+def make_mp4_shards():
+    """Shards of those clips that are .mp4, as most sets have them; return their pattern."""
+    clips, chosen = make_clips(), os.path.join(WORK, "mp4")
+    os.makedirs(chosen, exist_ok=True)
+    for video in glob.glob(os.path.join(clips, "**", "*.mp4"), recursive=True):
+        for path in glob.glob(video[:-len("mp4")] + "*"):
+            link = os.path.join(chosen, os.path.basename(path))
+            if not os.path.exists(link):
+                os.symlink(path, link)
+    return pack(chosen, os.path.join(WORK, "mp4-shards"), 2)
+
+
+def import_webdataset():
+    """Python webdataset 1.0.2, also from where tests/conformance finds it; raises SkipTest."""
+    sys.path.append(os.path.join(ROOT, "tests", "conformance"))
+    import reference
+    package, reason = reference.import_webdataset()
+    if package is None:
+        raise unittest.SkipTest(f"SKIPPED: {reason}")
+    return package
 
 
 def free_port():

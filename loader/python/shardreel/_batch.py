@@ -1,8 +1,8 @@
 """A batch as a mapping; everything in it is made when it is asked for."""
 
 import collections.abc
-import io
-import json
+
+from . import _fields
 
 _RESERVED = ("video", "frame_index", "pts", "key", "shard")
 
@@ -24,18 +24,6 @@ def raw_tensor(tensor):
     return tensor
 
 
-def _integers(contents, make_integers):
-    if any(content is None for content in contents):
-        return [None if content is None else int(content) for content in contents]
-    return make_integers([int(content) for content in contents])
-
-
-def _arrays(contents):
-    import numpy
-    return [None if content is None else numpy.load(io.BytesIO(content), allow_pickle=False)
-            for content in contents]
-
-
 class Batch(collections.abc.Mapping):
     """B clips and their facts, by name.
 
@@ -45,8 +33,10 @@ class Batch(collections.abc.Mapping):
     - ``frame_index``: int64 [B, T], in display order, from 0; ``pts``: float64 [B, T], seconds.
     - ``key``, ``shard``: lists of B texts.
     - every other field of the samples, by the last part of its name: ``cls`` and such (cls cls2 index
-      inx id) int64 [B]; ``json`` list of values; ``txt`` list of texts; ``npy`` list of arrays; the
-      rest list of bytes. A clip whose sample lacks the field has None; then integers are a list, too.
+      inx id) int64 [B]; ``npy`` numpy array [B, ...]; ``json`` list of values; ``txt`` list of texts;
+      the rest list of bytes. Where arrays differ in shape or type, and where a sample lacks the field
+      (None), they are lists, too. Content that its name does not fit raises DataError when it is
+      asked for.
 
     Attributes: `epoch`, `index` (of the batch in its epoch), `ids` (list of (epoch, shard, sample,
     window)), `corrupt` (list of B), `device`.
@@ -71,19 +61,9 @@ class Batch(collections.abc.Mapping):
             return self._batch.shards
         if name not in self._batch.field_names:
             raise KeyError(name)
-        return self._decode(name, self._batch.field(name))
-
-    def _decode(self, name, contents):
-        kind = name.rsplit(".", 1)[-1]
-        if kind in ("cls", "cls2", "index", "inx", "id"):
-            return _integers(contents, self._make_integers)
-        if kind in ("json", "jsn"):
-            return [None if content is None else json.loads(content) for content in contents]
-        if kind in ("txt", "text", "transcript"):
-            return [None if content is None else content.decode() for content in contents]
-        if kind == "npy":
-            return _arrays(contents)
-        return contents
+        values = [_fields.decode(name, content, key, shard) for content, key, shard in
+                  zip(self._batch.field(name), self["key"], self["shard"])]
+        return _fields.collate(name, values, self._make_integers)
 
     def __iter__(self):
         yield from _RESERVED

@@ -30,10 +30,13 @@ class ClipDataset(torch.utils.data.IterableDataset):
 
     def __iter__(self):
         worker = torch.utils.data.get_worker_info()
+        for batch in self._batches(worker):
+            yield batch if worker is None else dict(batch)
+
+    def _batches(self, worker):
         if worker is not None and self._process != os.getpid():
             self._become_rank(worker)
-        for batch in self._loader:
-            yield batch if worker is None else dict(batch)
+        return iter(self._loader)
 
     def __len__(self):
         return len(self._loader)
@@ -42,7 +45,7 @@ class ClipDataset(torch.utils.data.IterableDataset):
         warnings.warn(
             f"shardreel runs in {worker.num_workers} DataLoader worker processes: each decodes its own "
             "part of the shards and every batch is copied between processes. num_workers=0 is faster: "
-            "the loader has threads of its own", stacklevel=3)
+            "the loader has threads of its own", stacklevel=4)
         options = dict(self._loader._options)
         # The launcher's rank first, then the worker's within it.
         probe = Loader(**options, tensors="dlpack").open()
@@ -55,6 +58,7 @@ class ClipDataset(torch.utils.data.IterableDataset):
             options["shuffle_bytes"] = int(resolved["shuffle_bytes"]) // worker.num_workers
         options.setdefault("ranks", "exact")
         epoch = self._loader._epoch
-        self._loader, self._process = Loader(**options), os.getpid()
+        self._loader = Loader(**options, tensors=self._loader._tensors)
+        self._process = os.getpid()
         if epoch is not None:
             self._loader.set_epoch(epoch)

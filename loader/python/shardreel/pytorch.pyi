@@ -1,0 +1,16 @@
+from collections.abc import Iterator
+from os import PathLike
+from typing import Any
+
+from torch.utils.data import IterableDataset
+
+from . import Loader
+
+class ClipDataset(IterableDataset[Any]):
+    # The options of shardreel.Loader.
+    def __init__(self, urls: str | PathLike[str] | list[str], **options: Any) -> None: ...
+    @property
+    def loader(self) -> Loader: ...
+    def set_epoch(self, epoch: int) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __len__(self) -> int: ...
