@@ -60,7 +60,7 @@ def importable(statement):
 
 
 def feed(program, shards, windows, *more):
-    return [program, "feed", *shards, "--json", "--decode-threads", "2", "--min-fill", "8",
+    return [program, "feed", *shards, "--json", "--no-pixel-digest", "--decode-threads", "2", "--min-fill", "8",
             "--resize-mode", "stretch", "--drop-last", "false",
             "--shuffle-bytes", str(HELD * CLIP_BYTES), "--memory-bytes", "1GiB", *windows, *more]
 

@@ -61,7 +61,10 @@ void convert(benchmark::State& state, AVPixelFormat format, ColorMode color, Var
   if ((hwy::SupportedTargets() & target) == 0) return state.SkipWithError("not on this machine");
   use_targets(target);
   state.SetLabel(kernel_target());
-  std::vector<std::byte> slot(slot_bytes(options));
+  // Slots are far more than a cache holds, as in a shuffle buffer.
+  constexpr std::size_t kSlotsBytes = std::size_t{512} << 20;
+  const std::size_t slot_size = slot_bytes(options), slots = kSlotsBytes / slot_size;
+  std::vector<std::byte> memory(slots * slot_size);
   TransformDraws draws;
   draws.flip = variant == Variant::kFlipped;
   const Orientation orientation{variant == Variant::kTurned ? 1U : 0U, false};
@@ -74,6 +77,7 @@ void convert(benchmark::State& state, AVPixelFormat format, ColorMode color, Var
     const FrameGeometry geometry =
         frame_geometry(static_cast<std::uint32_t>(width), static_cast<std::uint32_t>(height),
                        orientation, options, draws);
+    const auto slot = std::span(memory).subspan(frames % slots * slot_size, slot_size);
     if (!converter->convert(*frame, geometry, slot)) state.SkipWithError("not converted");
     benchmark::DoNotOptimize(slot.data());
     ++frames;

@@ -4,8 +4,8 @@
 #include <array>
 #include <cassert>
 #include <cstdint>
-#include <cstring>
 
+#include "loader/base/stream_copy.h"
 #include "loader/batch/half.h"
 #include "shardreel/batch.h"
 
@@ -97,7 +97,7 @@ void collate_clip(std::span<const std::byte> clip, const TransformOptions& optio
   const std::size_t channels = options.color == ColorMode::kRgb ? 3 : 1;
   const bool keeps_order = channels == 1 || options.layout == Layout::kThwc;
   if (options.dtype == DType::kUint8 && keeps_order) {
-    std::memcpy(batch_part.data(), clip.data(), clip.size());
+    stream_copy(batch_part.data(), clip.data(), clip.size());
     return;
   }
   const std::size_t pixels = clip.size() / num_frames / channels;

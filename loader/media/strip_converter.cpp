@@ -4,6 +4,8 @@
 #include <cstring>
 #include <iterator>
 
+#include "loader/base/stream_copy.h"
+
 namespace shardreel {
 namespace {
 
@@ -14,6 +16,15 @@ constexpr std::size_t kColumnBytes = kStripRows * sizeof(std::uint16_t);
 Taps taps_of(const SideFilter& filter, std::size_t first) {
   return {filter.first() + first,
           filter.weights() + first * static_cast<std::size_t>(filter.taps()), filter.taps()};
+}
+
+/// Rows that lie side by side to where they belong.
+void copy_rows(const std::uint8_t* from, std::size_t row_bytes, std::size_t rows, std::uint8_t* to,
+               std::size_t stride) {
+  if (stride == row_bytes) return stream_copy(to, from, rows * row_bytes);
+  for (std::size_t row = 0; row < rows; ++row) {
+    stream_copy(to + row * stride, from + row * row_bytes, row_bytes);
+  }
 }
 
 }  // namespace
@@ -92,10 +103,11 @@ void StripConverter::convert(std::span<const StripInput> inputs, std::uint32_t w
                              std::uint32_t height, const Turn& turn, const IntegerMap& map,
                              StripTarget target) {
   std::array<Part, 3> parts;
+  const auto outputs = static_cast<std::size_t>(map.outputs);
+  const std::size_t row_bytes = width * outputs;
   StripJob job;
   job.map = map;
   job.width = width;
-  job.stride = target.stride;
   job.sideways = turn.transpose;
   work_.reserve(std::max(kChunkBytes, strip_work_bytes(width, map.outputs)));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -104,18 +116,23 @@ void StripConverter::convert(std::span<const StripInput> inputs, std::uint32_t w
     job.origin[i] = static_cast<std::int32_t>(parts[i].first_column);
     job.filter[i] = taps_of(*parts[i].along, 0);
   }
+  // A strip that lies in whole rows is made in the nearest caches and leaves them at once.
+  auto* laid = reinterpret_cast<std::uint8_t*>(laid_.reserve(row_bytes * kStripRows));
   for (std::size_t row = 0; row < height; row += kStripRows) {
     job.rows = std::min<std::size_t>(kStripRows, height - row);
     for (std::size_t i = 0; i < inputs.size(); ++i) filter_strip(parts[i], row, job.rows);
     job.work = reinterpret_cast<std::uint8_t*>(work_.reserve(0));
-    job.to = target.first +
-             row * (turn.transpose ? static_cast<std::size_t>(map.outputs) : target.stride);
+    job.to = turn.transpose ? target.first + row * outputs : laid;
+    job.stride = turn.transpose ? target.stride : row_bytes;
     write_strip(job);
+    if (!turn.transpose) {
+      copy_rows(laid, row_bytes, job.rows, target.first + row * target.stride, target.stride);
+    }
   }
 }
 
 std::uint64_t StripConverter::scratch_bytes() const noexcept {
-  std::uint64_t total = work_.capacity() + padded_.capacity();
+  std::uint64_t total = work_.capacity() + laid_.capacity() + padded_.capacity();
   for (const AlignedBuffer& buffer : filtered_) total += buffer.capacity();
   for (const SideFilter& filter : filters_) total += filter.bytes() + sizeof filter;
   return total;
@@ -131,8 +148,8 @@ std::uint64_t StripConverter::scratch_bound(std::uint64_t width, std::uint64_t h
       SideFilter::bytes_bound(std::max(width, height), largest) + sizeof(SideFilter) + 64;
   return 3 * (columns * kColumnBytes + AlignedBuffer::kAlignment) +
          std::max<std::uint64_t>(kChunkBytes, strip_work_bytes(largest, 3)) +
-         rows * kGranule * sizeof(std::uint16_t) + 2 * AlignedBuffer::kAlignment +
-         kMaxFilters * filter;
+         strip_work_bytes(largest, 3) + rows * kGranule * sizeof(std::uint16_t) +
+         3 * AlignedBuffer::kAlignment + kMaxFilters * filter;
 }
 
 }  // namespace shardreel

@@ -71,6 +71,7 @@ class StripConverter {
   std::list<SideFilter> filters_;  // last used first
   std::array<AlignedBuffer, 3> filtered_;
   AlignedBuffer work_;    // of the kernels
+  AlignedBuffer laid_;    // a strip of the slot
   AlignedBuffer padded_;  // rows of a component that is narrower than a granule
 };
 

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "loader/base/stream_copy.h"
+
 namespace shardreel {
 
 struct ClipCutter::Making {
@@ -83,7 +85,7 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
   }
   const std::span<std::byte> into = slot(making, index);
   if (!converted_.empty() && converted_geometry_ == making.geometry) {
-    std::memcpy(into.data(), converted_.data(), into.size());
+    stream_copy(into.data(), converted_.data(), into.size());
   } else {
     if (auto done = converter_.convert(frame, making.geometry, into); !done) return done;
     converted_geometry_ = making.geometry;

@@ -35,7 +35,7 @@ struct Delivered {
 std::pair<std::string, std::string> digests(const std::vector<Delivered>& clips) {
   ClipDigests both;
   for (const Delivered& one : clips) both.add(one.info, bytes(one.pixels));
-  return {hex(both.order()), hex(both.pixels())};
+  return {hex(both.order()), hex(both.pixels().value())};
 }
 
 TEST(ClipRecordTest, DigestsAreTheDocumentedBytes) {

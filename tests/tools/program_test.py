@@ -151,6 +151,9 @@ class FeedTest(unittest.TestCase):
         smaller = feed(SHARDS, "--resize-mode", "stretch")
         self.assertEqual(smaller["order_digest"], first["order_digest"])
         self.assertNotEqual(smaller["pixel_digest"], first["pixel_digest"])
+        without = feed(SHARDS, "--no-pixel-digest")
+        self.assertEqual(without["order_digest"], first["order_digest"])
+        self.assertIsNone(without["pixel_digest"])
 
     def test_clips_out(self):
         path = os.path.join(WORK, "clips.jsonl")

@@ -56,7 +56,8 @@ std::string hex(std::span<const std::uint8_t> bytes) {
   return text;
 }
 
-ClipDigests::ClipDigests() : order_(new_state()), pixels_(new_state()) {}
+ClipDigests::ClipDigests(bool pixels)
+    : order_(new_state()), pixels_(pixels ? new_state() : nullptr) {}
 
 void ClipDigests::add(const ClipInfo& clip, std::span<const std::byte> pixels) {
   std::vector<std::uint8_t> facts;
@@ -66,12 +67,16 @@ void ClipDigests::add(const ClipInfo& clip, std::span<const std::byte> pixels) {
   for (const std::int64_t index : clip.frame_index)
     append_u64(facts, static_cast<std::uint64_t>(index));
   XXH3_128bits_update(order_.get(), facts.data(), facts.size());
+  if (!pixels_) return;
   XXH3_128bits_update(pixels_.get(), facts.data(), facts.size());
   XXH3_128bits_update(pixels_.get(), pixels.data(), pixels.size());
 }
 
 Digest ClipDigests::order() const { return canonical(XXH3_128bits_digest(order_.get())); }
-Digest ClipDigests::pixels() const { return canonical(XXH3_128bits_digest(pixels_.get())); }
+std::optional<Digest> ClipDigests::pixels() const {
+  if (!pixels_) return std::nullopt;
+  return canonical(XXH3_128bits_digest(pixels_.get()));
+}
 
 Digest combine(std::span<const Digest> lanes) {
   std::vector<std::uint8_t> bytes;

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -27,17 +28,18 @@ using Digest = std::array<std::uint8_t, 16>;
 /// in the batch.
 class ClipDigests {
  public:
-  ClipDigests();
+  /// `pixels`: whether bytes of clips are looked at, too; else `pixels()` has nothing.
+  explicit ClipDigests(bool pixels = true);
   void add(const ClipInfo& clip, std::span<const std::byte> pixels);
   [[nodiscard]] Digest order() const;
-  [[nodiscard]] Digest pixels() const;
+  [[nodiscard]] std::optional<Digest> pixels() const;
 
  private:
   struct Free {
     void operator()(XXH3_state_t* state) const noexcept { XXH3_freeState(state); }
   };
   using State = std::unique_ptr<XXH3_state_t, Free>;
-  State order_, pixels_;
+  State order_, pixels_;  // the second is null when not wanted
 };
 
 /// The digest of a run: XXH3-128 over its lanes' digests in lane order.

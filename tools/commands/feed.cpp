@@ -97,6 +97,7 @@ class Consumers {
   Consumers(Loader& loader, const FeedCommand& command, ClipLines& lines)
       : loader_(loader),
         max_batches_(command.max_batches),
+        pixel_digest_(command.pixel_digest),
         lines_(lines),
         outcomes_(loader.lanes()) {}
 
@@ -113,7 +114,7 @@ class Consumers {
 
  private:
   void consume(std::size_t lane) {
-    ClipDigests digests;
+    ClipDigests digests(pixel_digest_);
     try {
       take_all(lane, digests);
     } catch (const ShardreelError& error) {
@@ -157,6 +158,7 @@ class Consumers {
 
   Loader& loader_;
   const std::uint64_t max_batches_;
+  const bool pixel_digest_;
   ClipLines& lines_;
   std::vector<LaneOutcome> outcomes_;  // one a lane, touched by its thread alone
   std::mutex mutex_;

@@ -14,6 +14,7 @@ enum ExitStatus : int { kExitGood = 0, kExitFailed = 1, kExitUsage = 2 };
 struct FeedCommand {
   OptionFlags flags;
   std::uint64_t max_batches = 0;  ///< each lane ends after so many; 0 = no bound
+  bool pixel_digest = true;       ///< reads every byte of every batch
   std::string clips_out;          ///< JSON lines, one a clip; empty = none
   bool json = false;              ///< one JSON object on standard output instead of text
 };

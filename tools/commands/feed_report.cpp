@@ -18,13 +18,19 @@ double per_second(std::uint64_t count, double seconds) {
   return seconds > 0 ? static_cast<double>(count) / seconds : 0;
 }
 
-std::pair<Digest, Digest> run_digests(const FeedOutcome& outcome) {
+/// Of the run's order and pixels; the second when every lane kept it.
+std::pair<Digest, std::optional<Digest>> run_digests(const FeedOutcome& outcome) {
   std::vector<Digest> orders, pixels;
   for (const LaneOutcome& lane : outcome.lanes) {
     orders.push_back(lane.order);
-    pixels.push_back(lane.pixels);
+    if (lane.pixels) pixels.push_back(*lane.pixels);
   }
+  if (pixels.size() < orders.size()) return {combine(orders), std::nullopt};
   return {combine(orders), combine(pixels)};
+}
+
+Json digest_json(const std::optional<Digest>& digest) {
+  return digest ? Json(hex(*digest)) : Json();
 }
 
 Json ledger_peaks(const Metrics& metrics) {
@@ -39,7 +45,7 @@ Json lanes_json(const FeedOutcome& outcome) {
     lanes.push_back({{"clips", lane.clips},
                      {"batches", lane.batches},
                      {"order_digest", hex(lane.order)},
-                     {"pixel_digest", hex(lane.pixels)}});
+                     {"pixel_digest", digest_json(lane.pixels)}});
   }
   return lanes;
 }
@@ -116,7 +122,7 @@ std::string report_json(const Metrics& m, const LoaderOptions& resolved,
   report["ledger_peak_bytes"] = ledger_peaks(m);
   report["resolved_options"] = Json::parse(resolved.to_json());
   report["order_digest"] = hex(order);
-  report["pixel_digest"] = hex(pixels);
+  report["pixel_digest"] = digest_json(pixels);
   report["lanes"] = lanes_json(outcome);
   report["details"] = details_json(m, outcome);
   if (outcome.failure) {
@@ -148,7 +154,8 @@ std::string report_text(const Metrics& m, const FeedOutcome& outcome) {
   text += fmt::format("first batch    after {:.2f} s\n", m.first_batch_seconds);
   text += fmt::format("memory         peak PSS {}, ledger peak {} ({})\n",
                       format_bytes(m.peak_pss_bytes), format_bytes(m.ledger_peak_bytes), peaks);
-  text += fmt::format("order digest   {}\npixel digest   {}\n", hex(order), hex(pixels));
+  text += fmt::format("order digest   {}\n", hex(order));
+  if (pixels) text += fmt::format("pixel digest   {}\n", hex(*pixels));
   if (!m.verdict.empty()) text += m.verdict + "\n";
   return text;
 }

@@ -13,7 +13,8 @@ namespace shardreel::tools {
 
 /// What one lane's consumer saw.
 struct LaneOutcome {
-  Digest order{}, pixels{};
+  Digest order{};
+  std::optional<Digest> pixels;  ///< when it was wanted
   std::uint64_t clips = 0, batches = 0;
 };
 
