@@ -12,7 +12,8 @@ namespace {
 
 // Whatever the alignments and the length, exactly the range is written.
 TEST(StreamCopy, WritesTheRangeAndNothingElse) {
-  std::mt19937_64 random(test_seed());
+  std::mt19937_64 random(testing::test_seed());
+  SCOPED_TRACE(testing::test_seed());
   for (int round = 0; round < 2000; ++round) {
     const std::size_t bytes = random() % (round % 2 == 0 ? 300 : 5000);
     const std::size_t in_at = random() % 70, out_at = random() % 70;
