@@ -15,25 +15,28 @@ if(SHARDREEL_CCACHE)
 endif()
 
 add_library(shardreel_compiler INTERFACE)
-target_compile_options(shardreel_compiler INTERFACE
-  -Wall -Wextra -Wconversion -Wshadow -Wno-missing-field-initializers)
+target_compile_options(shardreel_compiler INTERFACE $<$<COMPILE_LANGUAGE:CXX>:
+  -Wall -Wextra -Wconversion -Wshadow -Wno-missing-field-initializers>)
 if(PROJECT_IS_TOP_LEVEL)
-  target_compile_options(shardreel_compiler INTERFACE -Werror)
+  target_compile_options(shardreel_compiler INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
 endif()
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
-  target_compile_options(shardreel_compiler INTERFACE -Wthread-safety)
+  target_compile_options(shardreel_compiler INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wthread-safety>)
 endif()
 
 if(SHARDREEL_SANITIZE)
-  add_compile_options(-fsanitize=${SHARDREEL_SANITIZE} -fno-omit-frame-pointer -g1)
+  # nvcc hands options on one by one, and splits them at commas.
+  string(REGEX REPLACE "([a-z]+),?" "-Xcompiler=-fsanitize=\\1;" cuda_sanitize "${SHARDREEL_SANITIZE}")
+  add_compile_options("$<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${SHARDREEL_SANITIZE};-fno-omit-frame-pointer;-g1>"
+    "$<$<COMPILE_LANGUAGE:CUDA>:${cuda_sanitize}>")
   add_link_options(-fsanitize=${SHARDREEL_SANITIZE})
   add_compile_definitions(SHARDREEL_SANITIZED=1)
   if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
     # With sanitizers, g++ 12 sees uninitialised values inside its own <regex>. And Asio fences its
     # handlers besides locking: g++ warns that ThreadSanitizer ignores fences; the locks remain.
-    add_compile_options(-Wno-maybe-uninitialized -Wno-tsan)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized> $<$<COMPILE_LANGUAGE:CXX>:-Wno-tsan>)
   endif()
   if(SHARDREEL_SANITIZE MATCHES undefined)
-    add_compile_options(-fno-sanitize-recover=undefined)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fno-sanitize-recover=undefined>)
   endif()
 endif()

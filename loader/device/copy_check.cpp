@@ -1,0 +1,47 @@
+#include "loader/device/copy_check.h"
+
+#include <fmt/format.h>
+
+namespace shardreel {
+namespace {
+
+/// Whether these rows lie in the device's memory; false: in pinned memory.
+Result<bool> on_device(const void* data, std::size_t stride, const CopyRows& rows,
+                       std::string_view side, const AddressRanges& device,
+                       const AddressRanges& pinned) {
+  const std::uint64_t span = std::uint64_t{stride} * (rows.rows - 1) + rows.row_bytes;
+  using Place = AddressRanges::Place;
+  const Place there = device.place(data, span), here = pinned.place(data, span);
+  if (there == Place::kInside || here == Place::kInside) return there == Place::kInside;
+  return device_error(
+      DeviceFault::kInvalid,
+      fmt::format("copying {} rows of {} bytes, {} apart: the {} {}; expected a block of this "
+                  "device, or pinned memory of it",
+                  rows.rows, rows.row_bytes, stride, side,
+                  there == Place::kAcross || here == Place::kAcross
+                      ? "runs past the end of its block"
+                      : "is no memory of this device"));
+}
+
+}  // namespace
+
+Result<CopyKind> check_copy(const CopyRows& rows, const AddressRanges& device,
+                            const AddressRanges& pinned) {
+  if (rows.rows > 1 && (rows.to_stride < rows.row_bytes || rows.from_stride < rows.row_bytes)) {
+    return device_error(DeviceFault::kInvalid,
+                        fmt::format("copying rows of {} bytes, {} and {} apart: expected rows that "
+                                    "do not overlap",
+                                    rows.row_bytes, rows.from_stride, rows.to_stride));
+  }
+  const auto to = on_device(rows.to, rows.to_stride, rows, "target", device, pinned);
+  if (!to) return to.error();
+  const auto from = on_device(rows.from, rows.from_stride, rows, "source", device, pinned);
+  if (!from) return from.error();
+  if (!*to && !*from) {
+    return device_error(DeviceFault::kInvalid,
+                        "copying from host memory to host memory: expected a device on one side");
+  }
+  return *to ? (*from ? CopyKind::kInside : CopyKind::kToDevice) : CopyKind::kToHost;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,15 @@
+#pragma once
+// The rules of Stream::copy_rows, the same for every device.
+
+#include "loader/device/address_ranges.h"
+#include "loader/device/device.h"
+
+namespace shardreel {
+
+enum class CopyKind { kToDevice, kToHost, kInside };
+
+/// Return the direction, or which rule is broken. `rows.rows` and `rows.row_bytes` are above 0.
+Result<CopyKind> check_copy(const CopyRows& rows, const AddressRanges& device,
+                            const AddressRanges& pinned);
+
+}  // namespace shardreel

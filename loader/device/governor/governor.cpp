@@ -1,0 +1,122 @@
+#include "loader/device/governor/governor.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace shardreel {
+
+GpuLease::GpuLease(GpuLease&& other) noexcept { swap(other); }
+GpuLease& GpuLease::operator=(GpuLease&& other) noexcept {
+  GpuLease taken(std::move(other));
+  swap(taken);
+  return *this;
+}
+GpuLease::~GpuLease() {
+  if (governor_ != nullptr) governor_->change(bytes_, 0, allocated_ ? bytes_ : 0, 0);
+}
+
+void GpuLease::swap(GpuLease& other) noexcept {
+  std::swap(governor_, other.governor_);
+  std::swap(bytes_, other.bytes_);
+  std::swap(allocated_, other.allocated_);
+}
+
+void GpuLease::allocated(std::uint64_t bytes) {
+  governor_->change(bytes_, bytes, allocated_ ? bytes_ : 0, bytes);
+  governor_->end_cool_down();
+  bytes_ = bytes;
+  allocated_ = true;
+}
+
+void GpuLease::freeing() {
+  governor_->change(0, 0, allocated_ ? bytes_ : 0, 0);
+  allocated_ = false;
+}
+
+Governor::Governor(const GovernorOptions& options)
+    : options_(options), left_to_us_(options.window), next_cool_down_(options.cool_down) {}
+
+void Governor::change(std::uint64_t granted_less, std::uint64_t granted_more,
+                      std::uint64_t held_less, std::uint64_t held_more) noexcept {
+  const MutexLock lock(mutex_);
+  granted_ += granted_more - granted_less;
+  held_ += held_more - held_less;
+}
+
+void Governor::end_cool_down() {
+  const MutexLock lock(mutex_);
+  next_cool_down_ = options_.cool_down;
+}
+
+std::uint64_t Governor::room(GovernorTime now) const {
+  const std::uint64_t left = left_to_us_.least(now).value_or(0);
+  return left - std::min(left, granted_);
+}
+
+void Governor::decide_mode(GovernorTime now) {
+  const std::uint64_t room_now = room(now), reserve = options_.reserve_bytes;
+  if (room_now < reserve + reserve / 4) {
+    roomy_since_.reset();
+  } else if (!roomy_since_) {
+    roomy_since_ = now;
+  }
+  if (switched_ && now - *switched_ < options_.dwell) return;
+  const bool cooling = cool_until_ && now < *cool_until_;
+  const bool opens = !open_ && !cooling && roomy_since_ && now - *roomy_since_ >= options_.dwell;
+  const bool closes = open_ && (room_now < reserve || cooling);
+  if (!opens && !closes) return;
+  open_ = opens;
+  switched_ = now;
+  ++counts_.mode_switches;
+}
+
+void Governor::reading(GovernorTime now, std::uint64_t free_bytes) {
+  const MutexLock lock(mutex_);
+  left_to_us_.add(now, free_bytes + held_);
+  decide_mode(now);
+}
+
+std::optional<GpuLease> Governor::try_reserve(GovernorTime now, std::uint64_t bytes) {
+  const MutexLock lock(mutex_);
+  decide_mode(now);
+  const std::uint64_t room_now = room(now), budget = options_.budget_bytes;
+  const bool cooling = cool_until_ && now < *cool_until_;
+  const bool fits_budget = granted_ <= budget && bytes <= budget - granted_;
+  const bool fits_room =
+      room_now >= options_.reserve_bytes && bytes <= room_now - options_.reserve_bytes;
+  if (!open_ || cooling || !fits_budget || !fits_room) {
+    ++counts_.refusals;
+    return std::nullopt;
+  }
+  granted_ += bytes;
+  return GpuLease(this, bytes);
+}
+
+void Governor::out_of_memory(GovernorTime now) {
+  const MutexLock lock(mutex_);
+  ++counts_.out_of_memory;
+  // Those of one burst were granted before anybody knew.
+  if (cool_until_ && now < *cool_until_) return;
+  cool_until_ = now + next_cool_down_;
+  next_cool_down_ = std::min(2 * next_cool_down_, options_.longest_cool_down);
+  decide_mode(now);
+}
+
+std::uint64_t Governor::bytes_to_shed(GovernorTime now) const {
+  const MutexLock lock(mutex_);
+  const std::uint64_t left = left_to_us_.least(now).value_or(0);
+  const std::uint64_t reserve = options_.reserve_bytes;
+  if (!left_to_us_.least(now) || left >= granted_ + reserve / 2) return 0;
+  return std::min(granted_, granted_ + reserve - left);
+}
+
+Governor::Gauges Governor::gauges(GovernorTime now) const {
+  const MutexLock lock(mutex_);
+  Gauges gauges = counts_;
+  gauges.least_free = left_to_us_.least(now).value_or(0);
+  gauges.granted = granted_;
+  gauges.open = open_;
+  return gauges;
+}
+
+}  // namespace shardreel

@@ -1,0 +1,51 @@
+# SHARDREEL_CUDA: AUTO builds the CUDA device where nvcc is, ON needs it, OFF leaves it out. A build
+# with it starts and runs on a machine without a driver: the runtime is linked statically and the
+# driver library never (it is opened while running).
+set(SHARDREEL_CUDA AUTO CACHE STRING "CUDA devices: AUTO (where nvcc is), ON, OFF")
+set_property(CACHE SHARDREEL_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(SHARDREEL_HAS_CUDA FALSE)
+
+if(NOT SHARDREEL_CUDA MATCHES "^(AUTO|ON|OFF)$")
+  message(FATAL_ERROR "SHARDREEL_CUDA is AUTO, ON or OFF, not '${SHARDREEL_CUDA}'")
+endif()
+if(SHARDREEL_CUDA STREQUAL OFF)
+  message(STATUS "CUDA: off (SHARDREEL_CUDA=OFF)")
+  return()
+endif()
+
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  find_program(SHARDREEL_NVCC nvcc PATHS /usr/local/cuda/bin DOC "CUDA compiler")
+  mark_as_advanced(SHARDREEL_NVCC)
+  if(SHARDREEL_NVCC)
+    set(CMAKE_CUDA_COMPILER ${SHARDREEL_NVCC})
+  endif()
+endif()
+# Ampere and Hopper, and PTX for what comes later. Never `native`: that needs a GPU while building.
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90)
+endif()
+if(NOT CMAKE_CUDA_HOST_COMPILER)
+  set(CMAKE_CUDA_HOST_COMPILER ${CMAKE_CXX_COMPILER})
+endif()
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(SHARDREEL_CUDA STREQUAL ON)
+    message(FATAL_ERROR "SHARDREEL_CUDA=ON, but no working nvcc was found; put it on PATH or set CUDACXX")
+  endif()
+  message(STATUS "CUDA: no (no nvcc found)")
+  return()
+endif()
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+set(SHARDREEL_HAS_CUDA TRUE)
+message(STATUS "CUDA: yes (nvcc ${CMAKE_CUDA_COMPILER_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES})")
+
+# CMake 3.25 does not know nvcc's -std=c++20 and would silently compile as C++17; the few .cu files are
+# C++17, and say so.
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+if(SHARDREEL_CCACHE)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${SHARDREEL_CCACHE})
+endif()
