@@ -88,7 +88,25 @@ void collate(const std::uint8_t* clip, const TransformOptions& options, std::siz
   }
 }
 
+template <typename T>
+std::vector<std::byte> table_bytes(const TransformOptions& options, std::size_t channels) {
+  const Table<T> table = make_table<T>(options, channels);
+  std::vector<std::byte> bytes(channels * sizeof table[0]);
+  std::memcpy(bytes.data(), table.data(), bytes.size());
+  return bytes;
+}
+
 }  // namespace
+
+std::vector<std::byte> value_tables(const TransformOptions& options) {
+  const std::size_t channels = options.color == ColorMode::kRgb ? 3 : 1;
+  switch (options.dtype) {
+    case DType::kFloat16: return table_bytes<std::uint16_t>(options, channels);
+    case DType::kFloat32: return table_bytes<float>(options, channels);
+    case DType::kUint8: break;
+  }
+  return {};
+}
 
 void collate_clip(std::span<const std::byte> clip, const TransformOptions& options,
                   std::uint32_t num_frames, std::span<std::byte> batch_part) {

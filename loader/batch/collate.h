@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <span>
+#include <vector>
 
 #include "shardreel/options.h"
 
@@ -13,5 +14,9 @@ namespace shardreel {
 /// float16. Never allocates, cannot fail; `batch_part` must have exactly clip.size() elements.
 void collate_clip(std::span<const std::byte> clip, const TransformOptions& options,
                   std::uint32_t num_frames, std::span<std::byte> batch_part);
+
+/// What each of the 256 values becomes in a batch, [channels][256] of the options' dtype, for
+/// devices that write batches themselves. Empty for uint8.
+std::vector<std::byte> value_tables(const TransformOptions& options);
 
 }  // namespace shardreel

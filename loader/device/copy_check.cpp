@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "loader/device/pixel_job.h"
+
 namespace shardreel {
 namespace {
 
@@ -42,6 +44,26 @@ Result<CopyKind> check_copy(const CopyRows& rows, const AddressRanges& device,
                         "copying from host memory to host memory: expected a device on one side");
   }
   return *to ? (*from ? CopyKind::kInside : CopyKind::kToDevice) : CopyKind::kToHost;
+}
+
+Result<void> check_convert(const PixelJob& job, const AddressRanges& device) {
+  const std::int64_t element = job.type == PixelType::kUint8     ? 1
+                               : job.type == PixelType::kFloat16 ? 2
+                                                                 : 4;
+  const std::int64_t last = (job.width - 1) * job.pixel_step + (job.height - 1) * job.row_step +
+                            (job.outputs - 1) * job.channel_step;
+  const bool shaped = job.width > 0 && job.height > 0 && job.pixel_step > 0 && job.row_step > 0 &&
+                      (job.outputs == 1 || (job.outputs == 3 && job.channel_step > 0)) &&
+                      (job.inputs == 1 || job.inputs == 3);
+  if (shaped && device.place(job.slot, static_cast<std::uint64_t>((last + 1) * element)) ==
+                    AddressRanges::Place::kInside) {
+    return {};
+  }
+  return device_error(
+      DeviceFault::kInvalid,
+      fmt::format("converting into a slot of {}x{}, {} channels: expected a slot inside a block of "
+                  "this device",
+                  job.width, job.height, job.outputs));
 }
 
 }  // namespace shardreel

@@ -44,6 +44,7 @@ struct DeviceMemory {
 };
 
 class Event;
+struct PixelJob;
 
 /// Rows of `row_bytes` bytes each, `stride` bytes apart.
 struct CopyRows {
@@ -71,6 +72,9 @@ class Stream {
   Result<void> copy(void* to, const void* from, std::size_t bytes) {
     return copy_rows({to, bytes, from, bytes, bytes, 1});
   }
+  /// Convert a frame into its slot, which lies in a block of this device; frames and tables must
+  /// stay until then, too.
+  virtual Result<void> convert(const PixelJob& job) = 0;
   /// Later work waits until `event`, as recorded now, has happened. The caller does not wait.
   virtual Result<void> wait(const Event& event) = 0;
   /// Wait until everything in line was done.

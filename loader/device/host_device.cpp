@@ -10,6 +10,7 @@
 
 #include "loader/base/mutex.h"
 #include "loader/device/copy_check.h"
+#include "loader/device/pixel_job.h"
 
 namespace shardreel {
 namespace {
@@ -91,6 +92,16 @@ class HostStream final : public Stream {
         std::memcpy(static_cast<std::byte*>(rows.to) + y * rows.to_stride,
                     static_cast<const std::byte*>(rows.from) + y * rows.from_stride,
                     rows.row_bytes);
+      }
+    });
+    return {};
+  }
+
+  Result<void> convert(const PixelJob& job) override {
+    if (auto checked = check_convert(job, core_->blocks); !checked) return checked;
+    push([job] {
+      for (std::int32_t y = 0; y < job.height; ++y) {
+        for (std::int32_t x = 0; x < job.width; ++x) convert_pixel(job, x, y);
       }
     });
     return {};

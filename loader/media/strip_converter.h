@@ -8,17 +8,12 @@
 #include <list>
 #include <span>
 
+#include "loader/media/frame_regions.h"
 #include "loader/media/plane.h"
 #include "loader/media/side_filter.h"
 #include "loader/media/strip_kernels.h"
 
 namespace shardreel {
-
-/// The eight ways to lay a picture: output (x, y) is scaled (x, y), or (y, x) if `transpose`, after
-/// the output's columns or rows were reversed.
-struct Turn {
-  bool transpose = false, reverse_columns = false, reverse_rows = false;
-};
 
 /// A component and the part of it that is scaled.
 struct StripInput {

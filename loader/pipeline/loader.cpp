@@ -39,6 +39,7 @@ class Loader::Impl {
         plan_(resolved.plan),
         rank_source_(std::move(resolved.rank_source)),
         domain_reason_(std::move(resolved.domain_reason)),
+        device_reason_(std::move(resolved.device_reason)),
         log_(std::move(log)),
         opened_(steady_clock::now()),
         clips_(plan_.clip_bytes,
@@ -70,6 +71,7 @@ class Loader::Impl {
 
   void start() {
     say(LogLevel::kInfo, rank_source_);
+    if (!device_reason_.empty()) say(LogLevel::kInfo, device_reason_);
     if (!domain_reason_.empty()) say(LogLevel::kInfo, domain_reason_);
     monitor_.start();
     event_thread_ = std::thread([this] { loop_.run(); });
@@ -166,6 +168,7 @@ class Loader::Impl {
   const MemoryPlan plan_;
   const std::string rank_source_;
   const std::string domain_reason_;
+  const std::string device_reason_;
   const LogCallback log_;
   std::mutex log_mutex_;
   const steady_clock::time_point opened_;

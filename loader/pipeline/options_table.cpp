@@ -209,8 +209,9 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
   rows.push_back(words({"devices", "list of `cpu:N` (virtual host devices); or `auto` = cpu:0", "",
                         "Where batches land; one lane each."},
                        TextForm::kWords, SHARDREEL_MEMBER(resource.devices)));
-  rows.push_back(choice({"decode", {}, "P", "Who decodes; cuda comes later."},
-                        {"cpu", "cuda", "auto"}, SHARDREEL_MEMBER(resource.decode)));
+  rows.push_back(
+      choice({"decode", {}, "P", "Who decodes; not yet cuda, and auto is cpu (docs/gpu.md)."},
+             {"cpu", "cuda", "auto"}, SHARDREEL_MEMBER(resource.decode)));
 }
 
 void add_remote_rows(std::vector<OptionRow>& rows) {

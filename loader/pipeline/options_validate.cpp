@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "loader/device/device_registry.h"
 #include "loader/pipeline/options_filter.h"
 #include "loader/pipeline/options_table.h"
 #include "shardreel/options.h"
@@ -223,6 +224,15 @@ bool is_device(std::string_view device, std::string_view kind) {
          (digits.size() == 1 || digits.front() != '0');
 }
 
+/// Why nothing runs on a GPU: "no CUDA here: ..." or what this version lacks. Starts the CUDA
+/// runtime, so only for options that name a GPU.
+std::string why_no_gpu() {
+  const CudaPresence presence = cuda_presence();
+  if (presence.devices == 0) return "there is no CUDA here: " + presence.why_none;
+  return fmt::format("this version has no CUDA lanes and decoders yet (the machine has {} devices)",
+                     presence.devices);
+}
+
 void check_devices(Problems& problems, const ResourceOptions& resource) {
   const std::vector<std::string>& devices = resource.devices;
   if (devices.empty()) problems.push_back("devices is empty: name at least one, e.g. cpu:0");
@@ -232,8 +242,7 @@ void check_devices(Problems& problems, const ResourceOptions& resource) {
     if (*device == "auto") {
       if (devices.size() > 1) problems.push_back("devices: auto stands alone");
     } else if (is_device(*device, "cuda:") || *device == "cuda") {
-      problems.push_back(
-          fmt::format("devices has '{}', but this build has no CUDA; use cpu:0", *device));
+      problems.push_back(fmt::format("devices has '{}', but {}; use cpu:0", *device, why_no_gpu()));
     } else if (!is_device(*device, "cpu:")) {
       problems.push_back(
           fmt::format("devices has '{}'; a device is cpu:N, e.g. cpu:0, or auto", *device));
@@ -243,7 +252,7 @@ void check_devices(Problems& problems, const ResourceOptions& resource) {
   }
   if (resource.decode == DecodeDevice::kCuda)
     problems.push_back(
-        "decode = cuda, but this build has no CUDA; use decode = cpu, and cpu:0 in devices");
+        fmt::format("decode = cuda, but {}; use decode = cpu, and cpu:0 in devices", why_no_gpu()));
   need_range(problems, "decode_threads", resource.decode_threads, 0, kMaxThreads);
 }
 

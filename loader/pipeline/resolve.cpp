@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "loader/device/device_registry.h"
 #include "loader/memory/process_memory.h"
 #include "loader/pipeline/choose_domain.h"
 #include "loader/pipeline/epoch_length.h"
@@ -71,7 +72,14 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   all.batch.world_size = rank->world_size;
   resolved.rank_source = rank->source;
   for (std::string& device : all.resource.devices) {
-    if (device == "auto") device = "cpu:0";  // what this build has
+    if (device != "auto") continue;
+    device = "cpu:0";
+    const CudaPresence presence = cuda_presence();
+    resolved.device_reason =
+        presence.devices == 0
+            ? fmt::format("devices = auto is cpu:0, and the CPU decodes: no CUDA here: {}",
+                          presence.why_none)
+            : "devices = auto is cpu:0, and the CPU decodes: this version has no CUDA lanes yet";
   }
   // After the ranks are known: some problems only exist for several of them.
   if (const auto problems = all.validate(); !problems.empty()) return all_problems(problems);

@@ -17,6 +17,7 @@ struct Resolved {
   std::string rank_source;
   std::string
       domain_reason;  ///< why `shuffle_domain = auto` is what it is; empty when it was given
+  std::string device_reason;  ///< the same for `devices = auto`
 };
 
 /// Parse `urls`; refuses a list that names nothing, or more shards than one epoch can order.

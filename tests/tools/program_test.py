@@ -179,6 +179,25 @@ class FeedTest(unittest.TestCase):
                          "--shuffle-bytes", "64MiB")["lanes"]
             self.assertEqual(alone, [lanes[rank]])
 
+    def test_a_gpu_that_is_not_there_is_one_clear_line(self):
+        hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        for arguments in (["--devices", "cuda:0"], ["--decode", "cuda"]):
+            finished = run("feed", SHARDS, *arguments, env=hidden)
+            self.assertEqual((finished.returncode, finished.out), (2, ""), finished.err)
+            lines = [line for line in finished.err.splitlines() if "CUDA" in line]
+            self.assertEqual(len(lines), 1, finished.err)
+            self.assertRegex(lines[0], "no CUDA here: .+; use .*cpu")
+
+    def test_auto_is_the_cpu_and_says_so(self):
+        hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+        finished = run("feed", *SMALL, SHARDS, "--devices", "auto", env=hidden)
+        self.assertEqual(finished.returncode, 0, finished.err)
+        self.assertEqual(finished.err.count("devices = auto is cpu:0"), 1, finished.err)
+        self.assertIn("no CUDA here: ", finished.err)
+        digests = {feed(SHARDS, "--devices", devices)["lanes"][0]["order_digest"]
+                   for devices in ("auto", "cpu:0")}
+        self.assertEqual(len(digests), 1)
+
     def test_max_batches_and_endless_epochs(self):
         report = feed(SHARDS, "--epochs", "0", "--max-batches", "30", "--batch-size", "4")
         self.assertEqual((report["batches"], report["clips"]), (30, 120))

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "loader/device/copy_check.h"
+#include "loader/device/cuda/convert_pixels.h"
 #include "loader/device/cuda/cuda_core.h"
 #include "loader/device/cuda/cuda_error.h"
 
@@ -33,6 +34,12 @@ class CudaStream final : public Stream {
         cudaMemcpy2DAsync(rows.to, rows.to_stride, rows.from, rows.from_stride, rows.row_bytes,
                           rows.rows, cuda_kind, stream_),
         fmt::format("copying {} rows of {} bytes on {}", rows.rows, rows.row_bytes, core_->name()));
+  }
+
+  Result<void> convert(const PixelJob& job) override {
+    if (auto checked = check_convert(job, core_->blocks); !checked) return checked;
+    const Current current(core_->index);
+    return check(launch_convert_pixels(job, stream_), "converting a frame on " + core_->name());
   }
 
   Result<void> wait(const Event& event) override;
