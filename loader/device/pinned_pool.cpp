@@ -64,7 +64,7 @@ Result<PinnedBlock> PinnedPool::take(const std::stop_token& stop) {
   PinnedBlock::Slot* slot = nullptr;
   {
     const MutexLock lock(state_->mutex);
-    while (state_->free.empty()) {
+    while (state_->free.empty() || stop.stop_requested()) {
       if (!state_->returned.wait(state_->mutex, stop)) {
         Error stopped;
         stopped.code = ErrorCode::kStopped;
