@@ -221,8 +221,9 @@ void ShardCache::remove_abandoned() const {
   }
 }
 
-void ShardCache::make_room(std::uint64_t bytes) {
-  if (most_bytes_ == 0) return;
+/// False when others' downloads leave no room even without any entry.
+bool ShardCache::make_room(std::uint64_t bytes) {
+  if (most_bytes_ == 0) return true;
   remove_abandoned();
   struct Entry {
     fs::file_time_type used;
@@ -245,10 +246,27 @@ void ShardCache::make_room(std::uint64_t bytes) {
   }
   std::ranges::sort(entries, {}, &Entry::used);
   for (const Entry& entry : entries) {
-    if (total <= most_bytes_) return;
+    if (total <= most_bytes_) break;
     if (unlink(entry.path.c_str()) == 0) counters_.evicted += entry.bytes;
     total -= entry.bytes;
   }
+  return total <= most_bytes_;
+}
+
+/// Give the part its whole room at once: the bound counts it, and a full disk is known before the
+/// download. False: the bound does not allow it now.
+Result<bool> ShardCache::claim_room(int fd, const std::string& part, std::uint64_t bytes) {
+  // Of two processes that count at one time, both would find the same room: one after the other.
+  const UniqueFd folder(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!folder) return system_error("opening '" + folder_ + "'", errno);
+  while (flock(folder.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return system_error("locking '" + folder_ + "'", errno);
+  }
+  if (ftruncate(fd, 0) != 0) return system_error("emptying '" + part + "'", errno);
+  if (!make_room(bytes)) return false;
+  const int full = posix_fallocate(fd, 0, static_cast<off_t>(bytes));
+  if (full != 0) return system_error("making room for '" + part + "'", full);
+  return true;
 }
 
 std::optional<std::unique_ptr<ByteStream>> ShardCache::find(const std::string& name,
@@ -301,17 +319,16 @@ std::variant<ShardCache::Stored, ShardCache::Failure> ShardCache::store(
       return Stored{entry_stream(std::move(made), bytes, entry)};
     }
   }
-  make_room(whole - std::min(whole, size_of(fd.get())));
   const auto give_up = [&](Error error, bool disk) {
     unlink(part.c_str());
     return Failure{std::move(error), disk};
   };
-  // All its room at once: the bound counts it, and a full disk is known before the download.
-  if (ftruncate(fd.get(), 0) != 0) {
-    return give_up(system_error("emptying '" + part + "'", errno), true);
+  auto room = claim_room(fd.get(), part, whole);
+  if (!room) return give_up(std::move(room.error()), true);
+  if (!*room) {
+    unlink(part.c_str());
+    return Stored{};
   }
-  const int full = posix_fallocate(fd.get(), 0, static_cast<off_t>(whole));
-  if (full != 0) return give_up(system_error("making room for '" + part + "'", full), true);
   bool disk = false;
   auto written = write_entry(fd.get(), part, name, version, from, disk);
   if (!written) return give_up(std::move(written.error()), disk);

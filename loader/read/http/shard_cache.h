@@ -39,8 +39,8 @@ class ShardCache {
 
   /// Copy `from` (all of it, `version.size` bytes) into an entry and open that. Waits while another
   /// process or thread stores the same one. Nothing, with `from` untouched, when it is larger than
-  /// the bound. An error with `disk` set when the folder cannot hold it: `from` may be used up
-  /// then.
+  /// the bound leaves (entries are removed for it, what others download is not). An error with
+  /// `disk` set when the folder cannot hold it: `from` may be used up then.
   struct Stored {
     std::unique_ptr<ByteStream> stream;  ///< null: larger than the bound
   };
@@ -58,7 +58,8 @@ class ShardCache {
       : folder_(std::move(folder)), most_bytes_(most_bytes) {}
   [[nodiscard]] std::string path_of(const std::string& name, std::string_view ending) const;
   void remove_abandoned() const;
-  void make_room(std::uint64_t bytes);
+  [[nodiscard]] Result<bool> claim_room(int fd, const std::string& part, std::uint64_t bytes);
+  [[nodiscard]] bool make_room(std::uint64_t bytes);
 
   const std::string folder_;
   const std::uint64_t most_bytes_;
