@@ -2,35 +2,26 @@
 
 #include <curl/curl.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
 
-#include "loader/read/http/curl_handles.h"
-#include "loader/read/http/http_url.h"
+#include "loader/read/http/http_transfer.h"
 
 namespace shardreel {
 namespace {
 
 using boost::asio::steady_timer;
 using Clock = std::chrono::steady_clock;
-
-constexpr std::size_t kMostText = 16384;
-constexpr std::size_t kMostHeaders = 256;
 
 /// libcurl's global state is made once a process and never taken down: other users of the library
 /// may share it.
@@ -46,120 +37,6 @@ std::string ca_file_of(const std::string& given) {
     if (value != nullptr && *value != '\0') return value;
   }
   return {};
-}
-
-/// One exchange. libcurl's callbacks get a pointer to it.
-struct Transfer {
-  HttpClient::Id id = 0;
-  HttpRequest request;
-  std::shared_ptr<HttpHandler> handler;  // shared with whoever waits for the outcome
-  CurlEasy easy;
-  CurlHeaders headers;
-  HttpHead head;
-  std::string text;
-  enum class Body { kUnasked, kTaken, kKept, kRefused } body = Body::kUnasked;
-  bool local_refused = false;
-  Clock::time_point last_byte;
-  std::array<char, CURL_ERROR_SIZE> words{};
-
-  static std::size_t on_header(char* data, std::size_t, std::size_t size, void* self) noexcept;
-  static std::size_t on_body(char* data, std::size_t, std::size_t size, void* self) noexcept;
-  static curl_socket_t open_socket(void* self, curlsocktype, curl_sockaddr* address) noexcept;
-};
-
-std::size_t Transfer::on_header(char* data, std::size_t, std::size_t size, void* self) noexcept {
-  auto& transfer = *static_cast<Transfer*>(self);
-  transfer.last_byte = Clock::now();
-  try {
-    std::string_view line(data, size);
-    while (!line.empty() && (line.back() == '\r' || line.back() == '\n')) line.remove_suffix(1);
-    if (line.starts_with("HTTP/")) {  // a new answer: what came before was provisional (1xx)
-      transfer.head = HttpHead();
-      const std::size_t space = line.find(' ');
-      if (space != std::string_view::npos) {
-        std::from_chars(line.data() + space + 1, line.data() + line.size(), transfer.head.status);
-      }
-      return size;
-    }
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos || transfer.head.headers.size() >= kMostHeaders) {
-      return size;
-    }
-    std::string_view value = line.substr(colon + 1);
-    while (!value.empty() && (value.front() == ' ' || value.front() == '\t')) {
-      value.remove_prefix(1);
-    }
-    while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-    transfer.head.headers.emplace_back(lower_case(line.substr(0, colon)), value);
-  } catch (const std::exception&) {
-    return 0;  // only an allocation can throw here
-  }
-  return size;
-}
-
-std::size_t Transfer::on_body(char* data, std::size_t, std::size_t size, void* self) noexcept {
-  auto& transfer = *static_cast<Transfer*>(self);
-  transfer.last_byte = Clock::now();
-  try {
-    if (transfer.body == Body::kUnasked) {
-      transfer.body = transfer.handler->on_head(transfer.head) ? Body::kTaken : Body::kKept;
-    }
-    if (transfer.body == Body::kTaken) {
-      if (transfer.handler->on_bytes(std::as_writable_bytes(std::span(data, size)))) return size;
-      transfer.body = Body::kRefused;
-      return 0;
-    }
-    transfer.text.append(data, std::min(size, kMostText - transfer.text.size()));
-    // An error's text is short and worth the connection; anything longer is not read to its end.
-    return transfer.text.size() < kMostText ? size : 0;
-  } catch (const std::exception&) {
-    return 0;
-  }
-}
-
-/// Look at the address that a name resolved to, too: a server could name anything.
-curl_socket_t Transfer::open_socket(void* self, curlsocktype, curl_sockaddr* address) noexcept {
-  auto& transfer = *static_cast<Transfer*>(self);
-  if (transfer.request.refuse_local) {
-    std::array<unsigned char, 4> v4{};
-    bool local = false;
-    if (address->family == AF_INET) {
-      sockaddr_in in{};
-      std::memcpy(&in, &address->addr, sizeof in);
-      std::memcpy(v4.data(), &in.sin_addr, v4.size());
-    } else if (address->family == AF_INET6) {
-      const unsigned char* bytes = reinterpret_cast<const unsigned char*>(
-          reinterpret_cast<const char*>(&address->addr) + offsetof(sockaddr_in6, sin6_addr));
-      local = (bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80) ||
-              (bytes[0] == 0xfd && bytes[2] == 0x0e && bytes[3] == 0xc2) ||
-              std::all_of(bytes, bytes + 15, [](unsigned char b) { return b == 0; });
-      if (bytes[10] == 0xff && bytes[11] == 0xff)
-        std::memcpy(v4.data(), bytes + 12, v4.size());
-      else
-        v4[0] = 1;
-    }
-    local = local || v4[0] == 127 || v4[0] == 0 || (v4[0] == 169 && v4[1] == 254);
-    if (local) {
-      transfer.local_refused = true;
-      return CURL_SOCKET_BAD;
-    }
-  }
-  return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
-
-/// Failures that are the same when asked again.
-bool is_permanent(CURLcode code) {
-  switch (code) {
-    case CURLE_UNSUPPORTED_PROTOCOL:
-    case CURLE_URL_MALFORMAT:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_FAILED_INIT:
-    case CURLE_NOT_BUILT_IN: return true;
-    default: return false;
-  }
 }
 
 }  // namespace
@@ -407,7 +284,7 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::open_socket);
     set(CURLOPT_OPENSOCKETDATA, &transfer);
     // A connection that was made to an address nobody checked must not be used again here.
-    if (request.refuse_local) set(CURLOPT_FRESH_CONNECT, 1L);
+    if (request.refuse_machine || request.refuse_link) set(CURLOPT_FRESH_CONNECT, 1L);
     if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
     if (!request.use_proxy) set(CURLOPT_NOPROXY, "*");
     if (request.method == "HEAD") {

@@ -25,9 +25,9 @@ struct HttpRequest {
   std::string method = "GET";
   std::vector<std::string> headers;  ///< "Name: value"
   std::string body;                  ///< of PUT and POST
-  /// Refuse to connect to the link's own addresses (169.254…, fe80…) and to this machine: for what
-  /// a server, not the user, has named.
-  bool refuse_local = false;
+  /// Refuse to connect to addresses of this machine, or of the link (169.254…, fe80…): for what a
+  /// server, not the user, has named.
+  bool refuse_machine = false, refuse_link = false;
   bool use_proxy = true;  ///< as the environment says (http_proxy, no_proxy, …)
   bool urgent = false;    ///< goes before what waits for a connection
 };

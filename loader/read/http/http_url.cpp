@@ -133,33 +133,35 @@ Result<HttpUrl> resolve_redirect(const HttpUrl& from, std::string_view location)
   return url;
 }
 
-bool is_local_host(std::string_view host) {
-  const std::string name = lower_case(host);
-  if (name == "localhost" || name.ends_with(".localhost")) return true;
+HostReach reach_of_ipv4(const unsigned char* bytes) noexcept {
+  if (bytes[0] == 127 || bytes[0] == 0) return HostReach::kMachine;
+  return bytes[0] == 169 && bytes[1] == 254 ? HostReach::kLink : HostReach::kAnywhere;
+}
+
+HostReach reach_of_ipv6(const unsigned char* bytes) noexcept {
+  const bool ten_zeros = std::all_of(bytes, bytes + 10, [](unsigned char b) { return b == 0; });
+  if (ten_zeros && bytes[10] == 0xff && bytes[11] == 0xff) return reach_of_ipv4(bytes + 12);
+  if (std::all_of(bytes, bytes + 15, [](unsigned char b) { return b == 0; }) && bytes[15] <= 1) {
+    return HostReach::kMachine;  // any, loopback
+  }
+  const bool link = bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
+  // fd00:ec2::254 is the metadata service's address in IPv6.
+  const bool metadata =
+      bytes[0] == 0xfd && bytes[1] == 0x00 && bytes[2] == 0x0e && bytes[3] == 0xc2;
+  return link || metadata ? HostReach::kLink : HostReach::kAnywhere;
+}
+
+HostReach reach_of(std::string_view host) {
+  std::string name = lower_case(host);
+  while (name.ends_with('.')) name.pop_back();  // the root of all names
+  if (name == "localhost" || name.ends_with(".localhost")) return HostReach::kMachine;
   std::array<unsigned char, 16> bytes{};
-  if (inet_pton(AF_INET, name.c_str(), bytes.data()) == 1) {
-    return bytes[0] == 127 || bytes[0] == 0 || (bytes[0] == 169 && bytes[1] == 254);
-  }
-  if (name.starts_with('[') && name.ends_with(']')) {
-    const std::string inside = name.substr(1, name.size() - 2);
-    if (inet_pton(AF_INET6, inside.substr(0, inside.find('%')).c_str(), bytes.data()) != 1) {
-      return false;
-    }
-    const bool first_ten_zero =
-        std::all_of(bytes.begin(), bytes.begin() + 10, [](unsigned char b) { return b == 0; });
-    if (first_ten_zero && bytes[10] == 0xff && bytes[11] == 0xff) {  // IPv4 in IPv6
-      return bytes[12] == 127 || bytes[12] == 0 || (bytes[12] == 169 && bytes[13] == 254);
-    }
-    const bool loopback_or_any =
-        std::all_of(bytes.begin(), bytes.begin() + 15, [](unsigned char b) { return b == 0; }) &&
-        bytes[15] <= 1;
-    const bool link = bytes[0] == 0xfe && (bytes[1] & 0xc0) == 0x80;
-    // fd00:ec2::254 is the metadata service's address in IPv6.
-    const bool metadata =
-        bytes[0] == 0xfd && bytes[1] == 0x00 && bytes[2] == 0x0e && bytes[3] == 0xc2;
-    return loopback_or_any || link || metadata;
-  }
-  return false;
+  if (inet_pton(AF_INET, name.c_str(), bytes.data()) == 1) return reach_of_ipv4(bytes.data());
+  if (!name.starts_with('[') || !name.ends_with(']')) return HostReach::kAnywhere;
+  const std::string inside = name.substr(1, name.size() - 2);
+  const bool number =
+      inet_pton(AF_INET6, inside.substr(0, inside.find('%')).c_str(), bytes.data()) == 1;
+  return number ? reach_of_ipv6(bytes.data()) : HostReach::kAnywhere;
 }
 
 std::string redacted(std::string_view url) {

@@ -29,9 +29,12 @@ Result<HttpUrl> parse_http_url(std::string_view text);
 /// http.
 Result<HttpUrl> resolve_redirect(const HttpUrl& from, std::string_view location);
 
-/// Whether a host that is written as a number (or localhost) is of this machine or the link:
-/// addresses that only the user's own list may name.
-[[nodiscard]] bool is_local_host(std::string_view host);
+/// What a host that is written as a number (or localhost) is: addresses that only the user's own
+/// list may name.
+enum class HostReach { kAnywhere, kMachine, kLink };  ///< kLink: 169.254…, fe80…, metadata services
+[[nodiscard]] HostReach reach_of(std::string_view host);
+[[nodiscard]] HostReach reach_of_ipv4(const unsigned char* bytes) noexcept;
+[[nodiscard]] HostReach reach_of_ipv6(const unsigned char* bytes) noexcept;
 
 /// A URL for messages and records: without password and without the values of query parameters that
 /// may be secrets (all but a few known ones).

@@ -122,8 +122,12 @@ void RangeFetch::send(PreparedRequest prepared) {
     if (!condition.empty()) request.headers.push_back(std::move(condition));
   }
   request.urgent = urgent_;
-  // A server may not send us to addresses that only the user can have meant.
-  request.refuse_local = loop.redirects > 0 && !is_local_host(loop.own->host);
+  // A server may not send us to addresses that only the user can have meant; its own is one.
+  if (loop.redirects > 0 && prepared.url.host != loop.own->host) {
+    const HostReach own = reach_of(loop.own->host);
+    request.refuse_machine = own != HostReach::kMachine;
+    request.refuse_link = own != HostReach::kLink;
+  }
   loop.at = std::move(prepared.url);
   loop.answer = RangeAnswer();
   loop.answer.kind = RangeAnswer::Kind::kRetry;
@@ -229,7 +233,8 @@ void RangeFetch::follow(std::string_view location) {
   }
   auto url = resolve_redirect(*loop.at, location);
   if (!url) return fail(ErrorCode::kNotPermitted, "redirected: " + url.error().message);
-  if (is_local_host(url->host) && !is_local_host(loop.own->host)) {
+  const HostReach reach = reach_of(url->host);
+  if (reach != HostReach::kAnywhere && reach != reach_of(loop.own->host)) {
     return fail(ErrorCode::kNotPermitted,
                 fmt::format("redirected to {}, an address of this machine or link, which only the "
                             "list of shards may name",

@@ -44,14 +44,14 @@ TEST(HttpUrl, LocalHostsAreKnownHoweverTheyAreWritten) {
   for (const char* host :
        {"localhost", "LOCALHOST", "a.localhost", "127.0.0.1", "127.9.9.9", "0.0.0.0",
         "169.254.169.254", "[::1]", "[::]", "[fe80::1]", "[fe80::1%25eth0]",
-        "[::ffff:169.254.169.254]", "[::ffff:127.0.0.1]", "[fd00:ec2::254]"})
-    EXPECT_TRUE(is_local_host(host)) << host;
+        "[::ffff:169.254.169.254]", "[::ffff:127.0.0.1]", "[fd00:ec2::254]", "localhost."})
+    EXPECT_NE(reach_of(host), HostReach::kAnywhere) << host;
   for (const char* host : {"example.com", "8.8.8.8", "10.0.0.1", "192.168.1.1", "[2001:db8::1]",
                            "[fd12::1]", "[::ffff:8.8.8.8]", "127.example.com"})
-    EXPECT_FALSE(is_local_host(host)) << host;
+    EXPECT_EQ(reach_of(host), HostReach::kAnywhere) << host;
   // Other ways to write an IPv4 address become the usual one when the URL is taken apart.
   for (const char* text : {"http://2130706433/", "http://0x7f.1/", "http://0251.0376.0251.0376/"})
-    EXPECT_TRUE(is_local_host(parse_http_url(text)->host)) << text;
+    EXPECT_NE(reach_of(parse_http_url(text)->host), HostReach::kAnywhere) << text;
 }
 
 TEST(HttpUrl, SecretsAreNotShown) {
