@@ -112,6 +112,24 @@ std::string_view kind_of_file(mode_t mode) {
 
 }  // namespace
 
+Error ends_early(std::uint64_t offset, std::size_t got, std::size_t expected) {
+  return Error{ErrorCode::kIo,
+               fmt::format("{} bytes at byte {} instead of {} (did the file shrink?)", got, offset,
+                           expected),
+               {},
+               {},
+               offset};
+}
+
+Result<void> RandomAccess::read_pieces(std::span<const ReadPiece> pieces) const {
+  for (const ReadPiece& piece : pieces) {
+    auto got = read_at(piece.offset, piece.into);
+    if (!got) return std::move(got.error());
+    if (*got != piece.into.size()) return ends_early(piece.offset, *got, piece.into.size());
+  }
+  return {};
+}
+
 Error system_error(std::string what, int error_number) {
   const bool missing = error_number == ENOENT || error_number == ENOTDIR;
   return Error{missing ? ErrorCode::kNotFound : ErrorCode::kIo,
@@ -168,6 +186,7 @@ std::shared_ptr<const RandomAccess> memory_source(std::shared_ptr<const OwnedByt
 
 std::shared_ptr<const RandomAccess> slice(std::shared_ptr<const RandomAccess> of,
                                           std::uint64_t offset, std::uint64_t size) {
+  if (auto own = of->part(offset, size)) return own;
   return std::make_shared<Slice>(std::move(of), offset, size);
 }
 

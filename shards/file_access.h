@@ -16,6 +16,9 @@ namespace shardreel {
 /// Return "WHAT: the system's words for errno" as an error of the matching code.
 Error system_error(std::string what, int error_number);
 
+/// The error of a source that has `got` bytes at `offset` where `expected` should be.
+Error ends_early(std::uint64_t offset, std::size_t got, std::size_t expected);
+
 /// Write all of `bytes` at `offset`.
 Result<void> write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes,
                       const std::string& name);

@@ -45,23 +45,17 @@ Result<ShardIdentity> identify_shard(const RandomAccess& shard) {
   // two shards of one size whose members differ in any size or order differ in nearly all of them.
   const bool all = size <= kSamples * kSampleBytes;
   const std::uint64_t last = all ? 0 : size - kSampleBytes;
-  std::vector<std::byte> bytes(static_cast<std::size_t>(all ? size : kSampleBytes));
+  std::vector<std::byte> bytes(static_cast<std::size_t>(all ? size : kSamples * kSampleBytes));
+  std::vector<ReadPiece> pieces;
   for (std::uint64_t i = 0; i < (all ? 1 : kSamples); ++i) {
     // The remainder apart, because last * i may not fit 64 bits.
     constexpr std::uint64_t kSteps = kSamples - 1;
     const std::uint64_t offset = last / kSteps * i + last % kSteps * i / kSteps;
-    auto got = shard.read_at(offset, bytes);
-    if (!got) return std::move(got.error());
-    if (*got != bytes.size()) {
-      return Error{ErrorCode::kIo,
-                   fmt::format("{} bytes at byte {} instead of {} (did the file shrink?)", *got,
-                               offset, bytes.size()),
-                   {},
-                   {},
-                   offset};
-    }
-    XXH3_64bits_update(state.get(), bytes.data(), bytes.size());
+    const std::span<std::byte> rest = std::span(bytes).subspan(pieces.size() * kSampleBytes);
+    pieces.push_back({offset, all ? rest : rest.first(kSampleBytes)});
   }
+  if (auto read = shard.read_pieces(pieces); !read) return std::move(read.error());
+  XXH3_64bits_update(state.get(), bytes.data(), bytes.size());
   return ShardIdentity{size, XXH3_64bits_digest(state.get())};
 }
 

@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include "loader/read/http/remote_shape.h"
 #include "loader/read/open_index.h"
 #include "shardreel/shard_url.h"
 
@@ -16,6 +17,21 @@ namespace {
 constexpr std::size_t kMostItems = 64;  // read ahead at most, however small the samples are
 // An index of this size takes the place of the archive reader's buffers, which the plan has.
 constexpr std::uint64_t kFreeIndexBytes = std::uint64_t{1} << 20;
+
+/// Whether going from sample to sample is worth it over a network, where reading all in order comes
+/// ahead of its reader and reading by offset does not: a quarter of the bytes or more is not
+/// wanted.
+bool leaves_out_much(const ShardIndex& index, const ShardReaderOptions& options,
+                     const std::function<bool(const std::string& key)>& wants_key) {
+  std::uint64_t wanted = 0;
+  for (std::uint64_t i = 0; i < index.count(); ++i) {
+    const IndexedSample sample = index.sample(i);
+    if (sample.ordinal % options.modulo != options.remainder) continue;
+    if (wants_key && !wants_key(sample.key)) continue;
+    wanted += sample.end_offset - sample.offset;
+  }
+  return wanted / 3 <= index.shard().bytes / 4;
+}
 
 }  // namespace
 
@@ -155,10 +171,15 @@ Result<void> ShardSlot::open_or_fail() {
 std::unique_ptr<SampleReader> ShardSlot::make_reader(std::unique_ptr<ByteStream> stream) {
   ShardReaderOptions options = options_.reader;
   options.allocator = allocator_.get();
-  auto file = local_shard_path(url_) ? stream->random_access() : nullptr;
+  // Whatever has an index is a file or an object, never a pipe that offers some bytes by offset.
+  const bool remote = is_remote(url_);
+  auto file = remote || local_shard_path(url_) ? stream->random_access() : nullptr;
   if (file == nullptr) return read_in_order(std::move(stream), url_, std::move(options));
   OpenedIndex opened = open_index(url_, options_.index_dir, *file);
   if (opened.ignored && options_.index_ignored) options_.index_ignored(*opened.ignored);
+  if (remote && opened.index && !leaves_out_much(*opened.index, options, options_.wants_key)) {
+    return read_in_order(std::move(stream), url_, std::move(options));
+  }
   const auto largest =
       opened.index ? largest_sample(*opened.index, file->size(), options) : std::nullopt;
   auto charge =

@@ -26,6 +26,15 @@ class KeepingAccess final : public RandomAccess {
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const override {
     return of_->read_at(offset, into);
   }
+  Result<void> read_pieces(std::span<const ReadPiece> pieces) const override {
+    return of_->read_pieces(pieces);
+  }
+  [[nodiscard]] std::shared_ptr<const RandomAccess> part(std::uint64_t offset,
+                                                         std::uint64_t size) const override {
+    auto own = of_->part(offset, size);
+    if (!own) return nullptr;
+    return std::make_shared<const KeepingAccess>(keep_, std::move(own));
+  }
 
  private:
   std::shared_ptr<void> keep_;  // before what needs it: destroyed after it

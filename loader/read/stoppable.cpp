@@ -17,6 +17,16 @@ class StoppableAccess final : public RandomAccess {
     if (stop_.stop_requested()) return stopped();
     return of_->read_at(offset, into);
   }
+  Result<void> read_pieces(std::span<const ReadPiece> pieces) const override {
+    if (stop_.stop_requested()) return stopped();
+    return of_->read_pieces(pieces);
+  }
+  [[nodiscard]] std::shared_ptr<const RandomAccess> part(std::uint64_t offset,
+                                                         std::uint64_t size) const override {
+    auto own = of_->part(offset, size);
+    if (!own) return nullptr;
+    return std::make_shared<const StoppableAccess>(std::move(own), stop_);
+  }
 
  private:
   std::shared_ptr<const RandomAccess> of_;  // shared with the stream that made it

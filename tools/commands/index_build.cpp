@@ -9,6 +9,8 @@
 #include <utility>
 
 #include "loader/demux/describe_video.h"
+#include "loader/read/http/http_url.h"
+#include "loader/read/http/remote_shape.h"
 #include "shardreel/shard_reader.h"
 #include "shardreel/shard_url.h"
 #include "shards/decompress.h"
@@ -24,17 +26,23 @@ struct OpenShard {
   bool compressed = false;
 };
 
-Result<OpenShard> open_shard(const std::string& shard) {
-  const auto path = local_shard_path(shard);
-  if (!path) {
-    return Error{ErrorCode::kUnsupported,
-                 "only files can have an index: what comes from a stream cannot be recognised nor "
-                 "read by offset later",
-                 {},
-                 {},
-                 {}};
-  }
-  auto stream = open_file(*path);
+/// `remote` opens what is not a file; null where only files will do.
+Result<std::unique_ptr<ByteStream>> open_stream(const std::string& shard, SourceOpener* remote,
+                                                const std::stop_token& stop) {
+  if (const auto path = local_shard_path(shard)) return open_file(*path);
+  if (remote != nullptr && is_remote(shard)) return remote->open(shard, stop);
+  return Error{ErrorCode::kUnsupported,
+               fmt::format("only files{} can have an index: what comes from a stream cannot be "
+                           "recognised nor read by offset later",
+                           remote != nullptr ? " and objects over the network" : ""),
+               {},
+               {},
+               {}};
+}
+
+Result<OpenShard> open_shard(const std::string& shard, SourceOpener* remote,
+                             const std::stop_token& stop) {
+  auto stream = open_stream(shard, remote, stop);
   if (!stream) return std::move(stream.error());
   OpenShard open;
   open.file = (*stream)->random_access();
@@ -122,18 +130,19 @@ Result<void> add_sample(const Sample* sample, IndexedSample row,
 
 Result<std::string> build(const std::string& shard, const IndexBuildOptions& options,
                           const std::stop_token& stop) {
-  auto open = open_shard(shard);
+  auto open = open_shard(shard, options.remote, stop);
   if (!open) return std::move(open.error());
   const auto file = open->file;
   const bool seekable = !open->compressed;
   auto before = identify_shard(*file);
   if (!before) return std::move(before.error());
   ShardIndexWriter writer(*before, seekable, options.video_fields);
-  auto walked = walk(std::move(*open), shard, stop, [&](const Sample* sample, IndexedSample row) {
-    return add_sample(sample, std::move(row), options.video_fields, writer);
-  });
+  auto walked =
+      walk(std::move(*open), redacted(shard), stop, [&](const Sample* sample, IndexedSample row) {
+        return add_sample(sample, std::move(row), options.video_fields, writer);
+      });
   if (!walked) return std::move(walked.error());
-  auto again = open_shard(shard);  // by name: the file may have been replaced
+  auto again = open_shard(shard, options.remote, stop);  // by name: the file may have been replaced
   if (!again) return std::move(again.error());
   auto after = identify_shard(*again->file);
   if (!after) return std::move(after.error());
@@ -155,10 +164,11 @@ void fill(IndexReport& report, const ShardIndex& index, std::uint64_t bytes) {
 }
 
 /// Whether the index that is there will do; the error says why not (kNotFound: none is there).
-Result<ShardIndex> load_fresh(const IndexReport& report, const IndexBuildOptions& options) {
+Result<ShardIndex> load_fresh(const IndexReport& report, const std::string& shard,
+                              const IndexBuildOptions& options, const std::stop_token& stop) {
   auto index = ShardIndex::load(report.index);
   if (!index) return index;
-  auto open = open_shard(report.shard);
+  auto open = open_shard(shard, options.remote, stop);
   if (!open) return std::move(open.error());
   auto fresh = index->check_fresh(*open->file, report.shard);
   if (!fresh) return std::move(fresh.error());
@@ -195,17 +205,26 @@ std::string_view to_string(IndexState state) noexcept {
 IndexReport index_shard(const std::string& shard, const IndexBuildOptions& options,
                         const std::stop_token& stop) {
   IndexReport report;
-  report.shard = shard;
+  report.shard = redacted(shard);  // what it is read under later, too
   const auto failed = [&report](const Error& error) {
     report.state = IndexState::kFailed;
     report.reason = error.message;
     return report;
   };
   // What cannot be opened is a failure even where only the index is asked for.
-  if (auto open = open_shard(shard); !open) return failed(open.error());
-  if (const auto path = shard_index_path(shard, options.index_dir)) report.index = *path;
+  if (auto open = open_shard(shard, options.remote, stop); !open) return failed(open.error());
+  const auto path = shard_index_path(report.shard, options.index_dir);
+  if (!path) {
+    return failed({ErrorCode::kInvalidOption,
+                   "nothing can be put beside a shard over the network; say with --index-dir where "
+                   "its index goes",
+                   {},
+                   {},
+                   {}});
+  }
+  report.index = *path;
   if (!options.force || options.check) {
-    const auto there = load_fresh(report, options);
+    const auto there = load_fresh(report, shard, options, stop);
     if (there) {
       report.state = IndexState::kFresh;
       fill(report, *there, file_bytes(report.index));
@@ -219,7 +238,7 @@ IndexReport index_shard(const std::string& shard, const IndexBuildOptions& optio
     }
   }
   auto bytes = build(shard, options, stop);
-  if (!bytes) return failed(bytes.error().at(shard));
+  if (!bytes) return failed(bytes.error().at(report.shard));
   if (auto written = write_index_file(report.index, *bytes); !written) {
     return failed(written.error());
   }
@@ -233,7 +252,7 @@ IndexReport index_shard(const std::string& shard, const IndexBuildOptions& optio
 
 Result<std::vector<IndexedSample>> list_samples(const std::string& shard,
                                                 const std::stop_token& stop) {
-  auto open = open_shard(shard);
+  auto open = open_shard(shard, nullptr, stop);
   if (!open) return std::move(open.error());
   if (open->compressed) {
     return Error{ErrorCode::kUnsupported,

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "loader/read/source_opener.h"
 #include "shardreel/error.h"
 #include "shardreel/shard_index.h"
 
@@ -37,8 +38,9 @@ struct IndexReport {
 struct IndexBuildOptions {
   std::string index_dir;  ///< empty = beside the shards
   std::vector<std::string> video_fields;
-  bool force = false;  ///< make it even if a fresh one is there
-  bool check = false;  ///< make nothing
+  bool force = false;              ///< make it even if a fresh one is there
+  bool check = false;              ///< make nothing
+  SourceOpener* remote = nullptr;  ///< opens shards over the network; null = files only
 };
 
 /// Bring the index of one shard up to date. A video that cannot be read is no failure of the index:

@@ -16,6 +16,8 @@
 #include <stop_token>
 #include <thread>
 
+#include "loader/read/http/http_url.h"
+#include "loader/read/source_opener.h"
 #include "shardreel/options.h"
 #include "shardreel/shard_url.h"
 #include "shardreel/units.h"
@@ -250,12 +252,15 @@ int run_companion(const IndexCommand& command, const std::vector<std::string>& s
 int run_own(const IndexCommand& command, const std::vector<std::string>& shards,
             std::stop_source& stop) {
   std::vector<IndexReport> reports(shards.size());
+  SourceOpener opener({});
+  IndexBuildOptions build = command.build;
+  build.remote = &opener;
   Work work(shards.size(), command.jobs, stop);
   work.run([&](std::uint64_t i) {
     try {
-      reports[i] = index_shard(shards[i], command.build, stop.get_token());
+      reports[i] = index_shard(shards[i], build, stop.get_token());
     } catch (const std::exception& error) {
-      reports[i].shard = shards[i];
+      reports[i].shard = redacted(shards[i]);
       reports[i].reason = error.what();
     }
   });
@@ -280,11 +285,11 @@ void add_index_flags(CLI::App& app, IndexCommand& command) {
       "Exit status: 0 every shard has a fresh index, 1 one has not, 2 usage, 130 or 143 after\n"
       "SIGINT or SIGTERM (whole indexes stay). Videos that cannot be read are recorded with their\n"
       "reason and counted; they are no failure of the index.");
-  app.add_option("urls", command.urls, "Shards: paths with braces, `::`, @FILE")
+  app.add_option("urls", command.urls, "Shards: paths or URLs with braces, `::`, @FILE")
       ->required()
       ->type_name("SHARDS");
   app.add_option("--index-dir", command.build.index_dir,
-                 "Folder of the indexes [beside the shards], for read-only storage")
+                 "Folder of the indexes [beside the shards], for read-only and remote storage")
       ->type_name("DIR");
   app.add_option("--jobs", command.jobs, "Shards at once; decides no byte [one a processor]")
       ->check(CLI::PositiveNumber);

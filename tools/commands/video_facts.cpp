@@ -5,6 +5,9 @@
 #include <utility>
 
 #include "loader/demux/describe_video.h"
+#include "loader/read/http/http_url.h"
+#include "loader/read/http/remote_shape.h"
+#include "loader/read/source_opener.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/options.h"
 #include "tools/commands/shard_walk.h"
@@ -26,7 +29,7 @@ const Field* video_of(const Sample& sample, const std::vector<std::string>& vide
 
 SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir) {
   SidecarIndex sidecar;
-  sidecar.path = shard_index_path(shard_url, index_dir);
+  sidecar.path = shard_index_path(redacted(shard_url), index_dir);
   if (!sidecar.path) return sidecar;
   auto index = ShardIndex::load(*sidecar.path);
   if (!index) {
@@ -34,11 +37,11 @@ SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index
     return sidecar;
   }
   const auto path = local_path(shard_url);
-  if (!path) return sidecar;
-  const auto file = open_file(*path);
+  if (!path && !is_remote(shard_url)) return sidecar;
+  const auto file = path ? open_file(*path) : SourceOpener({}).open(shard_url, {});
   const auto shard = file ? (*file)->random_access() : nullptr;
   if (shard == nullptr) return sidecar;  // reading the shard will say why
-  if (auto fresh = index->check_fresh(*shard, shard_url); !fresh) {
+  if (auto fresh = index->check_fresh(*shard, redacted(shard_url)); !fresh) {
     sidecar.problem = std::move(fresh.error());
   } else {
     sidecar.index = std::move(*index);

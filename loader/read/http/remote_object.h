@@ -13,9 +13,10 @@
 
 namespace shardreel {
 
-/// Large reads fetch exactly what is asked, into the caller's memory. Small ones go through pages:
-/// the first read of a place fetches 128 KiB, reads that go on there up to a page. Holds pages
-/// while it lives, at most `kMostPages`. Waits for the network; `stop` ends every wait.
+/// Large reads and pieces fetch exactly what is asked, into the caller's memory. Small reads go
+/// through pages: the first of a place fetches 128 KiB, reads that go on there up to a page, never
+/// beyond the end of a part. Holds pages while it lives: four, a part one. Waits for the network;
+/// `stop` ends every wait.
 class RemoteObject final : public RandomAccess {
  public:
   /// `head` are the object's first bytes, known already.
@@ -23,20 +24,32 @@ class RemoteObject final : public RandomAccess {
                ObjectIdentity identity, std::vector<std::byte> head, std::stop_token stop);
   ~RemoteObject() override;
 
-  [[nodiscard]] std::uint64_t size() const noexcept override { return identity_.size; }
+  [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const override;
+  Result<void> read_pieces(std::span<const ReadPiece> pieces) const override;
+  [[nodiscard]] std::shared_ptr<const RandomAccess> part(std::uint64_t offset,
+                                                         std::uint64_t size) const override;
 
  private:
-  static constexpr std::size_t kMostPages = 4;
   struct Page;
-  Result<std::size_t> fetch(std::uint64_t offset, std::span<std::byte> into) const;
-  std::shared_ptr<Page> page_for(std::uint64_t offset) const;
+  using Head = std::shared_ptr<const std::vector<std::byte>>;  // shared by an object and its parts
+  RemoteObject(const RemoteObject& whole, std::uint64_t begin, std::uint64_t size);
+  [[nodiscard]] std::shared_ptr<RangeFetch> begin(std::uint64_t at, std::span<std::byte> into,
+                                                  std::shared_ptr<Signal> news) const;
+  // All offsets of these are the object's.
+  Result<std::size_t> read_from(std::uint64_t first, std::span<std::byte> into) const;
+  Result<std::size_t> fetch(std::uint64_t at, std::span<std::byte> into) const;
+  std::shared_ptr<Page> page_for(std::uint64_t at) const;
 
   const std::shared_ptr<RemoteCore> core_;
   const std::shared_ptr<ObjectTarget> target_;
   const ObjectIdentity identity_;
-  const std::vector<std::byte> head_;
+  const Head head_;
   const std::stop_token stop_;
+  const std::uint64_t begin_ = 0;  // of this part in the object
+  const std::uint64_t size_;
+  const std::uint64_t end_;  // no further than the object's
+  const std::size_t most_pages_;
 
   mutable Mutex mutex_;
   mutable std::uint64_t clock_ SHARDREEL_GUARDED_BY(mutex_) = 0;

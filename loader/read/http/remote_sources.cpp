@@ -186,6 +186,7 @@ Result<std::unique_ptr<ByteStream>> RemoteSources::open_cached(
   if (auto* failure = std::get_if<ShardCache::Failure>(&stored)) {
     if (!failure->disk) return std::move(failure->error);
     warn_of_cache(failure->error);
+    stream->reset();  // its memory first: the new one must not wait for it
     stream = RemoteStream::open(core(), target, stop);  // from the beginning
     if (!stream) return std::move(stream.error());
   } else if (auto& made = std::get_if<ShardCache::Stored>(&stored)->stream) {

@@ -15,6 +15,12 @@
 
 namespace shardreel {
 
+/// A piece to read: `into.size()` bytes from `offset` on.
+struct ReadPiece {
+  std::uint64_t offset = 0;
+  std::span<std::byte> into;
+};
+
 /// Bytes at any offset. Implementations are immutable after construction and safe to use from many
 /// threads.
 class RandomAccess {
@@ -23,6 +29,15 @@ class RandomAccess {
   [[nodiscard]] virtual std::uint64_t size() const noexcept = 0;
   /// Read up to `into.size()` bytes at `offset`; fewer only at the end, 0 behind it.
   virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const = 0;
+  /// Read all pieces whole; kIo where the source ends before one does. Where each read is a round
+  /// trip, all are asked for at once, and nothing around them.
+  virtual Result<void> read_pieces(std::span<const ReadPiece> pieces) const;
+  /// Bytes [offset, offset + size) as a source that never reads ahead beyond them; null where a
+  /// view of this one does as well. See `slice`.
+  [[nodiscard]] virtual std::shared_ptr<const RandomAccess> part(std::uint64_t /*offset*/,
+                                                                 std::uint64_t /*size*/) const {
+    return nullptr;
+  }
 };
 
 /// Bytes in order, once: a file, a pipe, standard input, a decompressor. One thread at a time.

@@ -273,6 +273,23 @@ TEST(HttpSource, RedirectsLeadNowhereElse) {
   }
 }
 
+TEST(HttpSource, NoServerLeadsToTheMetadataService) {
+  // The list names this machine, but nobody named the link.
+  for (const std::string& location :
+       {std::string("http://169.254.169.254/latest/meta-data/"), std::string("http://[fe80::1]/"),
+        std::string("http://2852039166/"), std::string("http://[::ffff:169.254.169.254]/")}) {
+    const FaultServer server([&](const SeenRequest&) {
+      return FaultReply{.status = 302, .headers = {{"Location", location}}};
+    });
+    Remote remote;
+    const auto read = remote.read_all(server.url("/a.tar"));
+    ASSERT_FALSE(read) << location;
+    EXPECT_EQ(read.error().code, ErrorCode::kNotPermitted);
+    EXPECT_THAT(read.error().describe(), HasSubstr("only the list of shards may name"));
+    EXPECT_EQ(server.requests().size(), 1U);
+  }
+}
+
 TEST(HttpSource, HeadersMayComeFromTheEnvironment) {
   const FaultServer server(good("content"));
   setenv("SHARDREEL_TEST_TOKEN", "t0ken", 1);
@@ -361,6 +378,41 @@ TEST(HttpSource, ReadsOnDemandFetchLittleMoreThanTheyNeed) {
   EXPECT_EQ(server.body_bytes(), before + 5'000'000);
   check(49'999'990, 100);
   check(50'000'000, 100'000);
+}
+
+TEST(HttpSource, APartIsReadNoFurtherThanItsEndAndPiecesExactly) {
+  const std::string content = pattern(50'000'000);
+  const FaultServer server(spoiled(content, [](int, FaultReply& reply) { reply.delay = 20ms; }));
+  Remote remote;
+  const auto file = remote.open(server.url("/a.tar")).value()->random_access();
+  const std::uint64_t opened = server.body_bytes();
+  const auto member = slice(file, 1'000'001, 900'000);
+  std::string text(900'000 + 77, '\0');
+  std::size_t done = 0;
+  while (done < 900'000) {  // as a demuxer reads
+    const auto got = member->read_at(
+        done, std::as_writable_bytes(std::span(text)).subspan(done, std::size_t{32} << 10));
+    ASSERT_TRUE(got) << got.error().describe();
+    ASSERT_GT(*got, 0U);
+    done += *got;
+  }
+  EXPECT_EQ(done, 900'000U);
+  EXPECT_TRUE(text.compare(0, done, content, 1'000'001, done) == 0);
+  EXPECT_EQ(server.body_bytes(), opened + 900'000);
+
+  std::vector<std::string> parts(16, std::string(4096, '\0'));
+  std::vector<ReadPiece> pieces;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    pieces.push_back({i * 3'000'000, std::as_writable_bytes(std::span(parts[i]))});
+  }
+  ASSERT_TRUE(file->read_pieces(pieces));
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    EXPECT_TRUE(content.compare(i * 3'000'000, 4096, parts[i]) == 0) << i;
+  }
+  EXPECT_EQ(server.body_bytes(), opened + 900'000 + 15 * 4096);  // the first is known
+  EXPECT_GE(server.most_at_once(), 4);
+  const ReadPiece behind{content.size() - 10, std::as_writable_bytes(std::span(parts[0]))};
+  EXPECT_FALSE(file->read_pieces(std::span(&behind, 1)));
 }
 
 TEST(HttpSource, SkippedBytesAreNotFetched) {
