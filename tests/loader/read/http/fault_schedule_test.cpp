@@ -4,13 +4,14 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <xxhash.h>
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
 
-#include "loader/memory/process_memory.h"
 #include "shardreel/shard_reader.h"
 #include "shardreel/shard_writer.h"
 #include "tests/loader/read/http/remote_fixture.h"
@@ -93,6 +94,11 @@ Result<std::uint64_t> digest_of(testing::Remote& remote, const std::vector<std::
   return digest;
 }
 
+std::size_t count_of(const char* folder) {
+  const std::filesystem::directory_iterator files(folder);
+  return static_cast<std::size_t>(std::distance(begin(files), end(files)));
+}
+
 /// One fault, or none, at random. `rate` of all answers are spoiled.
 class Schedule {
  public:
@@ -104,7 +110,7 @@ class Schedule {
     const std::size_t at = std::uniform_int_distribution<std::size_t>(0, size)(random_);
     switch (std::uniform_int_distribution<>(0, 12)(random_)) {
       case 0: return {.status = 503, .body = "busy"};
-      case 1: return {.status = 429, .headers = {{"Retry-After", "0"}}};
+      case 1: return {.status = 429, .headers = {{"Retry-After", at % 8 == 0 ? "1" : "0"}}};
       case 2: reply.reset_after = at; break;
       case 3: reply.cut_after = at; break;
       case 4: reply.stall_after = at; break;
@@ -167,6 +173,8 @@ TEST_P(FaultSchedules, GiveTheSameBytesOrAFailureThatSaysWhere) {
     right = *digest;
   }
   int failures = 0;
+  const std::size_t open_files = count_of("/proc/self/fd");
+  const std::size_t tasks = count_of("/proc/self/task");
   const std::uint64_t count = testing::rounds(250);
   for (std::uint64_t round = 0; round < count; ++round) {
     std::mt19937_64 random(seed + round);
@@ -186,7 +194,16 @@ TEST_P(FaultSchedules, GiveTheSameBytesOrAFailureThatSaysWhere) {
       EXPECT_THAT(error.message, ::testing::HasSubstr("attempt")) << "seed " << seed + round;
     }
     schedule.reset();
+    // Connections' buffers are held as long as the client lives; ranges are not.
+    const RemoteShape shape;
+    EXPECT_LE(remote.ledger.snapshot().total.peak, shape.total_bytes());
+    EXPECT_EQ(remote.ledger.snapshot().total.now, shape.connections * shape.connection_bytes);
   }
+  // The server's ends of closed connections go a moment later than ours.
+  for (int i = 0; i < 500 && count_of("/proc/self/fd") > open_files; ++i) usleep(10'000);
+  EXPECT_LE(count_of("/proc/self/fd"), open_files);
+  for (int i = 0; i < 500 && count_of("/proc/self/task") > tasks; ++i) usleep(10'000);
+  EXPECT_LE(count_of("/proc/self/task"), tasks);
   // Most schedules must be survived, or the test shows nothing.
   EXPECT_LT(failures, static_cast<int>(count / 2 + 1)) << "of " << count;
   std::printf("%llu schedules, %d failed\n", static_cast<unsigned long long>(count), failures);
