@@ -19,6 +19,7 @@
 #include "tools/pack/folder.h"
 #include "tools/pack/report.h"
 #include "tools/pack/tasks.h"
+#include "tools/pack/upload_set.h"
 #include "tools/pack/write_set.h"
 
 namespace shardreel::tools {
@@ -55,6 +56,13 @@ class PackRun {
   int steps() {
     auto task = decide_task(options_.task_index, options_.task_count, process_environment());
     if (!task) return fail(task.error());
+    if (!task->alone && is_bucket(options_.out)) {
+      return fail(2, Error{ErrorCode::kInvalidOption,
+                           "machines that pack together need a folder they share as --out",
+                           {},
+                           {},
+                           {}});
+    }
     if (!task->alone) {
       task_ = TaskName{task->index, task->count};
       task_words_ = task->source;
@@ -69,6 +77,12 @@ class PackRun {
     if (!identity) return fail(identity.error());
 
     job_.directory = options_.out;
+    if (is_bucket(options_.out) && !options_.dry_run) {
+      auto staging = StagingFolder::make(options_.staging);
+      if (!staging) return fail(1, staging.error());
+      staging_.emplace(std::move(*staging));
+      job_.directory = staging_->path();
+    }
     while (job_.directory.size() > 1 && job_.directory.ends_with('/')) job_.directory.pop_back();
     job_.splits = arrange(options_, found_.items, task_);
     job_.limits = options_.limits;
@@ -180,8 +194,12 @@ class PackRun {
       return fail(written.error());
     }
     outcome_.manifest = true;
+    if (staging_) {
+      auto sent = upload_set(job_.directory, options_.out, options_.overwrite, stop_.get_token());
+      if (!sent) return fail(sent.error());
+    }
     const int status = report(state);
-    if (last_step_ != nullptr) {
+    if (last_step_ != nullptr && !staging_) {
       *last_step_ = journal.path();
       return status;
     }
@@ -193,7 +211,7 @@ class PackRun {
 
   int report(SetState& state) {
     complain_of(state.tally.refused);
-    outcome_.out = job_.directory;
+    outcome_.out = staging_ ? options_.out : job_.directory;
     outcome_.shards = std::move(state.shards);
     outcome_.tally = std::move(state.tally);
     outcome_.ignored = found_.ignored;
@@ -262,6 +280,7 @@ class PackRun {
   std::string* const last_step_;
   const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
   std::stop_source stop_;
+  std::optional<StagingFolder> staging_;  ///< with a bucket
   std::optional<TaskName> task_;
   std::string task_words_;
   FoundItems found_;

@@ -155,7 +155,12 @@ void add_pack_flags(CLI::App& app, PackOptions& options) {
   app.add_option("inputs", options.inputs, "Videos, folders, @lists, .jsonl or .csv manifests");
   app.add_option("--root", options.root, "Keys of listed paths begin below this folder")
       ->type_name("DIR");
-  app.add_option("--out", options.out, "Folder of the shards")->type_name("DIR");
+  app.add_option("--out", options.out, "Folder of the shards, or s3://BUCKET/PREFIX")
+      ->type_name("DIR");
+  app.add_option("--staging", options.staging,
+                 "With s3://: pack into this folder first, and keep it; after a failure the same "
+                 "command goes on there; default a folder below $TMPDIR that is removed")
+      ->type_name("DIR");
   add_shard_flags(app, options);
   add_split_flags(app, options);
   add_check_flags(app, options);

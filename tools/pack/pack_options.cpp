@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "tools/pack/tally.h"
+#include "tools/pack/upload_set.h"
 
 namespace shardreel::tools {
 namespace {
@@ -29,6 +30,17 @@ std::optional<std::string> problem_with(const PackOptions& options) {
   if (!options.finish.empty()) return std::nullopt;
   if (options.inputs.empty()) return "no files or folders given";
   if (options.out.empty() && !options.dry_run) return "no folder to write to; give --out DIR";
+  if (is_bucket(options.out) && (options.task_count || !options.finish.empty())) {
+    return "machines that pack together need a folder they share as --out; upload what --finish "
+           "made there";
+  }
+  if (!options.staging.empty() && !is_bucket(options.out)) {
+    return "--staging goes with --out s3://BUCKET/PREFIX";
+  }
+  if (options.out.find("://") != std::string::npos && !is_bucket(options.out)) {
+    return fmt::format("'{}' cannot be written to; --out takes a folder or s3://BUCKET/PREFIX",
+                       options.out);
+  }
   if (options.prefix.find('/') != std::string::npos) {
     return fmt::format("the prefix '{}' holds a '/'; name the folder with --out", options.prefix);
   }

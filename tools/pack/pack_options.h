@@ -17,8 +17,9 @@ enum class BalanceBy { kNothing, kBytes, kFrames, kSeconds };
 struct PackOptions {
   std::vector<std::string> inputs;  ///< see find_inputs
   std::string root;                 ///< keys of listed paths begin below it
-  std::string out;                  ///< folder of the shards
-  std::string finish;               ///< merge the tasks' work in this folder instead of packing
+  std::string out;                  ///< folder of the shards, or "s3://BUCKET/PREFIX"
+  std::string staging;  ///< with a bucket: packed here first; empty = a folder of the run's own
+  std::string finish;   ///< merge the tasks' work in this folder instead of packing
   /// Names of shards begin so. With splits the split's name follows, or stands alone where no
   /// prefix was given.
   std::string prefix = "shard-";
