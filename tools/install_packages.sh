@@ -5,7 +5,7 @@
 #   tools/install_packages.sh python       what the Python package needs besides
 #   tools/install_packages.sh train        what tools/train_example.py needs: the above, and torch
 #   tools/install_packages.sh test         what tests and lint need besides
-#   tools/install_packages.sh full         what `tests/run.sh --full` needs besides (clang's runtimes)
+#   tools/install_packages.sh full         what `tests/run.sh --full` needs besides (clang's runtimes, real servers)
 #   tools/install_packages.sh peers        what benchmarks/run.py and shuffle_memory.py compare with and draw
 set -euo pipefail
 
@@ -19,7 +19,11 @@ build=(
 python=(python3-dev pybind11-dev python3-numpy python3-pip python3-venv)
 train=(python3-torch)
 test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd)
-full=(clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14)
+full=(
+  clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14
+  nginx-light libnginx-mod-http-lua openssl ceph-mon ceph-osd radosgw ceph-common
+  swift-proxy swift-account swift-container swift-object memcached
+)
 
 peers=(
   python3-numpy python3-torch python3-av python3-opencv python3-braceexpand python3-yaml python3-matplotlib

@@ -8,7 +8,10 @@ import json
 import os
 import re
 import subprocess
+import random
 import sys
+import tarfile
+import time
 import unittest
 
 SHARDREEL, WORK = sys.argv[1], os.path.abspath(sys.argv[2])
@@ -54,6 +57,29 @@ def setUpModule():
     subprocess.run([SHARDREEL, "pack", clips, "--out", SHARDS, "--shard-samples", "4", "--overwrite"], check=True,
                    stdout=subprocess.DEVNULL)
     LOCAL = digests(feed(os.path.join(SHARDS, "shard-{000000..000003}.tar")))
+
+
+def large_shard(path):
+    """A shard of 1 GiB, mostly holes, with one sample of some MB in its middle; the bytes of that sample."""
+    clip = path + ".mp4"
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=s=640x360:r=25,noise=alls=90:allf=t",
+                    "-t", "6", "-c:v", "libx264", "-preset", "ultrafast", "-qp", "14", "-g", "50", "-pix_fmt", "yuv420p",
+                    clip], check=True)
+    with open(clip, "rb") as file:
+        video = file.read()
+    with open(path, "wb") as shard:
+        for name, size, content in (("before.mp4", 512 << 20, None), ("wanted.mp4", len(video), video),
+                                    ("wanted.cls", 1, b"7"), ("z-behind.mp4", 510 << 20, None)):
+            member = tarfile.TarInfo(name)
+            member.size = size
+            shard.write(member.tobuf(tarfile.USTAR_FORMAT))
+            begin = shard.tell()
+            if content:
+                shard.write(content)
+            shard.seek(begin + (size + 511) // 512 * 512)
+        shard.truncate(shard.tell() + 1024)
+    os.remove(clip)
+    return len(video) + 1
 
 
 def started(test_class, server_class, *arguments):
@@ -111,6 +137,47 @@ class NginxTest(unittest.TestCase):
         self.assertEqual(digests(feed(url, *cache, "--cache-only", "true")), LOCAL)
 
 
+    def test_one_sample_of_a_large_shard_by_the_index(self):
+        path = os.path.join(SHARDS, "large.tar")
+        wanted = large_shard(path)
+        self.addCleanup(os.remove, path)
+        self.assertGreater(os.path.getsize(path), 1 << 30)
+        url = self.nginx.url + "/data/large.tar"
+        indexes = os.path.join(WORK, "indexes")
+        made = run("index", url, "--index-dir", indexes)
+        self.assertEqual(made.returncode, 0, made.stderr + made.stdout)
+        self.assertEqual(run("index", url, "--index-dir", indexes, "--check").returncode, 0)
+        self.assertNotEqual(run("index", url).returncode, 0)  # nothing can be put beside it
+        arguments = ["--index-dir", indexes, "--filter", "key=wanted"]
+        with open(self.nginx.access_log, encoding="utf-8") as log:
+            before = len(log.readlines())
+        report = feed(url, *arguments)
+        with open(self.nginx.access_log, encoding="utf-8") as log:
+            lines = [line for line in log.readlines()[before:] if "large.tar" in line]
+        sent = sum(int(line.split()[-1]) for line in lines)
+        print(f"{sent} bytes in {len(lines)} answers for a sample of {wanted} in 1 GiB", file=sys.stderr)
+        self.assertGreater(wanted, 8_000_000)
+        self.assertGreater(sent, wanted // 2)
+        self.assertLessEqual(sent, wanted * 1.03)
+        self.assertEqual(digests(report), digests(feed(path, "--filter", "key=wanted")))
+
+    def test_bytes_in_flight_stay_within_their_share(self):
+        url = self.nginx.url + "/data/shard-{000000..000003}.tar"
+        planned = run("plan", url, *SMALL, "--json")
+        self.assertEqual(planned.returncode, 0, planned.stderr)
+        plan = json.loads(planned.stdout)
+        share = sum(row["bytes"] for row in plan["shares"]
+                    if row["share"] in ("read ahead", "open videos", "packets", "network"))
+        report = feed(url, "--epochs", "20")
+        self.assertLessEqual(report["ledger_peak_bytes"]["encoded"], share)
+        self.assertLessEqual(report["peak_pss_bytes"], plan["memory_bytes"] + (96 << 20))
+
+    def test_the_metadata_service_is_out_of_reach(self):
+        failed = run("feed", self.nginx.url + "/metadata/" + NAMES[0], *SMALL)
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("only the list of shards may name", failed.stderr + failed.stdout)
+
+
 class S3Tests:
     """What every S3 server must pass."""
 
@@ -137,6 +204,52 @@ class S3Tests:
             with open(listed, "w", encoding="utf-8") as file:
                 file.write("s3://data/" + key + "\n")
             self.assertEqual(digests(feed("@" + listed, env=self.env)), expected, key)
+
+    def names_below(self, prefix):
+        status, text = s3_put.request("GET", self.server.url, self.server.KEY, self.server.SECRET, "/data",
+                                      query="prefix=" + prefix)
+        self.assertEqual(status, 200, text)
+        return re.findall(r"<Key>" + prefix + r"/([^<]*)</Key>", text)
+
+    def pack(self, prefix, *arguments, samples=4):
+        return [SHARDREEL, "pack", os.path.join(WORK, "clips"), "--out", "s3://data/" + prefix, "--shard-samples",
+                str(samples), *arguments]
+
+    def test_packing_into_a_bucket(self):
+        packed = subprocess.run(self.pack("packed", "--json"), env=CLEAN | self.env, capture_output=True, text=True,
+                                timeout=120, check=False)
+        self.assertEqual(packed.returncode, 0, packed.stderr)
+        self.assertEqual(json.loads(packed.stdout)["out"], "s3://data/packed")
+        self.assertEqual(sorted(self.names_below("packed")), sorted(NAMES + ["dataset.json"]))
+        self.assertEqual(digests(feed("s3://data/packed/shard-{000000..000003}.tar", env=self.env)), LOCAL)
+        verified = run("verify", "s3://data/packed/shard-{000000..000003}.tar", env=self.env)
+        self.assertEqual(verified.returncode, 0, verified.stderr + verified.stdout)
+        other = subprocess.run(self.pack("packed", samples=8), env=CLEAN | self.env, capture_output=True, text=True,
+                               timeout=120, check=False)
+        self.assertEqual(other.returncode, 2, other.stderr)
+        self.assertIn("is there already", other.stderr)
+        self.assertEqual(digests(feed("s3://data/packed/shard-{000000..000003}.tar", env=self.env)), LOCAL)
+
+    def test_packing_that_is_killed_leaves_whole_objects_only(self):
+        sizes = {name: os.path.getsize(os.path.join(SHARDS, name)) for name in NAMES}
+        for number in range(6):
+            prefix = f"killed{number}"
+            with subprocess.Popen(self.pack(prefix), env=CLEAN | self.env, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as packing:
+                time.sleep(random.random())  # the moment is what is random here
+                packing.kill()
+            names = self.names_below(prefix)
+            if "dataset.json" in names:
+                self.assertEqual(sorted(names), sorted(NAMES + ["dataset.json"]))
+            for name in set(names) - {"dataset.json"}:
+                status, body = s3_put.request("HEAD", self.server.url, self.server.KEY, self.server.SECRET,
+                                              f"/data/{prefix}/{name}", with_headers=True)
+                self.assertEqual((status, int(body["content-length"])), (200, sizes[name]))
+            again = subprocess.run(self.pack(prefix), env=CLEAN | self.env, capture_output=True, text=True, timeout=120,
+                                   check=False)
+            self.assertEqual(again.returncode, 0, again.stderr)
+            self.assertEqual(sorted(self.names_below(prefix)), sorted(NAMES + ["dataset.json"]))
+            self.assertEqual(digests(feed(f"s3://data/{prefix}/shard-{{000000..000003}}.tar", env=self.env)), LOCAL)
 
     def refused(self, expected, url="s3://data/" + NAMES[0], arguments=(), **env):
         failed = run("feed", url, *SMALL, *arguments, env=self.env | env)

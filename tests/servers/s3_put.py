@@ -7,8 +7,9 @@ import http.client
 import urllib.parse
 
 
-def request(method, server, key, secret, path, body=b"", query="", service="s3", region="us-east-1", headers=None):
-    """Send a signed request; `path` is raw. Returns (status, body)."""
+def request(method, server, key, secret, path, body=b"", query="", service="s3", region="us-east-1", headers=None,
+            with_headers=False):
+    """Send a signed request; `path` is raw. Returns (status, body), or (status, headers) with `with_headers`."""
     parts = urllib.parse.urlsplit(server)
     encoded = urllib.parse.quote(path, safe="/-._~")
     time = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
@@ -28,7 +29,8 @@ def request(method, server, key, secret, path, body=b"", query="", service="s3",
     connection.request(method, encoded + ("?" + query if query else ""), body, signed)
     try:
         answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
+        body = answer.read().decode(errors="replace")
+        return answer.status, ({name.lower(): value for name, value in answer.getheaders()} if with_headers else body)
     finally:
         connection.close()
 

@@ -108,7 +108,7 @@ daemon off; pid {self.path('nginx.pid')}; error_log {self.path('error.log')} war
 load_module /usr/lib/nginx/modules/ndk_http_module.so; load_module {self.LUA};
 events {{ worker_connections 1024; }}
 http {{
-  log_format seen '$server_port "$request" $status "$http_authorization" "$http_x_api_key" "$http_cookie" "$http_range"';
+  log_format seen '$server_port "$request" $status "$http_authorization" "$http_x_api_key" "$http_cookie" "$http_range" $body_bytes_sent';
   access_log {self.access_log} seen; {temporary}
   default_type application/octet-stream; sendfile on; tcp_nopush on; keepalive_requests 100000;
   lua_shared_dict faults 1m;
@@ -118,6 +118,7 @@ http {{
     location /data/ {{ alias {root}/; }}
     location /norange/ {{ alias {root}/; max_ranges 0; }}
     location /slow/ {{ alias {root}/; rewrite_by_lua_block {{ ngx.sleep(0.05) }} }}
+    location /metadata/ {{ return 302 http://169.254.169.254/latest/meta-data/; }}
     location /redirect/ {{ rewrite ^/redirect/(.*)$ /data/$1 redirect; }}
     location /away/ {{ rewrite ^/away/(.*)$ http://127.0.0.1:{self.other_port}/data/$1 redirect; }}
     location ~ ^/flaky/(?<n>\\d+)/(?<st>\\d+)/(?<f>.*)$ {{ rewrite_by_lua_block {{
