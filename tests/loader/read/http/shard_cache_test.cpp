@@ -143,6 +143,46 @@ TEST(ShardCache, WhatDoesNotFitIsStreamed) {
   EXPECT_TRUE(files_in(dir / "cache").empty());
 }
 
+TEST(ShardCache, AnothersDownloadCountsAgainstTheBound) {
+  const testing::ScratchDir dir;
+  const std::string content = pattern(100'000);
+  const ObjectIdentity version{content.size(), "\"e\"", ""};
+  const auto first = ShardCache::open(dir / "cache", 150'000).value();
+  const auto second = ShardCache::open(dir / "cache", 150'000).value();
+  /// Half-way through, calls `then` once.
+  struct Bytes final : ByteStream {
+    Result<std::size_t> read(std::span<std::byte> into) override {
+      if (at > 0 && then) std::exchange(then, nullptr)();
+      const std::size_t count = std::min({into.size(), content->size() - at, content->size() / 2});
+      std::memcpy(into.data(), content->data() + at, count);
+      at += count;
+      return count;
+    }
+    const std::string* content = nullptr;
+    std::size_t at = 0;
+    std::function<void()> then;
+  };
+  bool refused = false;
+  Bytes one;
+  one.content = &content;
+  one.then = [&] {
+    Bytes two;
+    two.content = &content;
+    auto stored = second->store("two", version, two, {});
+    const auto* good = std::get_if<ShardCache::Stored>(&stored);
+    refused = good != nullptr && !good->stream && two.at == 0;
+    std::uint64_t total = 0;
+    for (const std::string& path : files_in(dir / "cache")) total += fs::file_size(path);
+    EXPECT_LE(total, 150'000U);
+  };
+  auto stored = first->store("one", version, one, {});
+  EXPECT_TRUE(refused);
+  auto* good = std::get_if<ShardCache::Stored>(&stored);
+  ASSERT_TRUE(good != nullptr && good->stream);
+  EXPECT_TRUE(Remote::read_all(*good->stream).value() == content);
+  EXPECT_EQ(files_in(dir / "cache").size(), 1U);
+}
+
 TEST(ShardCache, AFullDiskStreamsWithOneWarning) {
   if (geteuid() != 0) GTEST_SKIP() << "mounting a small file system needs root";
   const testing::ScratchDir dir;
