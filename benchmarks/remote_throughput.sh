@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# One shard of 1 GiB from nginx on loopback, over http and https: the loader's source against
-# `curl -o /dev/null`, interleaved, medians of 5. Prints one JSON object.
+# Remote shards from nginx on loopback, interleaved, medians of 5; prints one JSON object, in some minutes.
+# One shard of 1 GiB over http and https: the loader's source against `curl -o /dev/null`. Eight small
+# shards fed from local files, over http, and with 50 ms before each answer. Needs what tests/servers needs.
 #
 #   benchmarks/remote_throughput.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
-program=build/release/bin/remote_throughput
-[ -x "$program" ] || cmake --build --preset release --target remote_throughput >&2
-exec /usr/bin/python3 benchmarks/remote_throughput.py "$program"
+cmake --build --preset release --target remote_throughput shardreel_cli >&2
+exec /usr/bin/python3 benchmarks/remote_throughput.py build/release/bin/remote_throughput build/release/bin/shardreel

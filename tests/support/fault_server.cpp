@@ -255,9 +255,9 @@ bool FaultServer::answer(Connection& connection) {
       std::min({reply.body.size(), reply.cut_after, reply.reset_after, reply.stall_after});
   for (std::size_t sent = 0; sent < end;) {
     const std::size_t piece = std::min(end - sent, reply.piece_bytes);
+    body_bytes_ += piece;  // first: who has received them may count at once
     if (!connection.send_all(std::string_view(reply.body).substr(sent, piece))) return false;
     sent += piece;
-    body_bytes_ += piece;
     if (reply.piece_delay.count() > 0) std::this_thread::sleep_for(reply.piece_delay);
   }
   if (reply.stall_after <= end && reply.stall_after != FaultReply::kNever) {
