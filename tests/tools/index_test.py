@@ -286,9 +286,10 @@ class StateTest(unittest.TestCase):
         mine, theirs = (sridx.read_index(content(path))["samples"]
                         for path in (packed + ".sridx", plain["shards"][0]["index"]))
         self.assertEqual(mine, theirs)
-        for url in ("pipe:cat " + shards()[0], "-", "https://host/a.tar"):
+        for url, reason in (("pipe:cat " + shards()[0], "only files"), ("-", "only files"),
+                            ("https://host/a.tar", "--index-dir")):
             report = index(url, status=1)
-            self.assertIn("only files", report["shards"][0]["reason"])
+            self.assertIn(reason, report["shards"][0]["reason"])
         self.assertEqual(index(os.path.join(folder, "none.tar"), status=1)["failed"], 1)
 
     def test_usage_is_2(self):

@@ -211,10 +211,8 @@ IndexReport index_shard(const std::string& shard, const IndexBuildOptions& optio
     report.reason = error.message;
     return report;
   };
-  // What cannot be opened is a failure even where only the index is asked for.
-  if (auto open = open_shard(shard, options.remote, stop); !open) return failed(open.error());
   const auto path = shard_index_path(report.shard, options.index_dir);
-  if (!path) {
+  if (!path && is_remote(shard)) {  // known without a request
     return failed({ErrorCode::kInvalidOption,
                    "nothing can be put beside a shard over the network; say with --index-dir where "
                    "its index goes",
@@ -222,7 +220,9 @@ IndexReport index_shard(const std::string& shard, const IndexBuildOptions& optio
                    {},
                    {}});
   }
-  report.index = *path;
+  // What cannot be opened is a failure even where only the index is asked for.
+  if (auto open = open_shard(shard, options.remote, stop); !open) return failed(open.error());
+  report.index = path.value_or("");
   if (!options.force || options.check) {
     const auto there = load_fresh(report, shard, options, stop);
     if (there) {
