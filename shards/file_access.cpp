@@ -19,8 +19,13 @@ constexpr std::size_t kMaxTransfer = std::size_t{1} << 30;
 
 class FileRange final : public RandomAccess {
  public:
-  FileRange(UniqueFd fd, std::uint64_t size, std::string name)
-      : fd_(std::move(fd)), size_(size), name_(std::move(name)) {}
+  FileRange(UniqueFd fd, std::uint64_t size, std::string name, FileCache cache = FileCache::kKeep)
+      : fd_(std::move(fd)), size_(size), name_(std::move(name)), cache_(cache) {}
+  FileRange(const FileRange&) = delete;
+  FileRange& operator=(const FileRange&) = delete;
+  ~FileRange() override {
+    if (cache_ == FileCache::kDrop) posix_fadvise(fd_.get(), 0, 0, POSIX_FADV_DONTNEED);
+  }
 
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
 
@@ -43,6 +48,7 @@ class FileRange final : public RandomAccess {
   UniqueFd fd_;
   std::uint64_t size_;
   std::string name_;
+  FileCache cache_;
 };
 
 /// Reads in order from the same descriptor that its ranges use: the position is its own.
@@ -156,7 +162,7 @@ std::shared_ptr<const RandomAccess> file_range(UniqueFd fd, std::uint64_t size, 
   return std::make_shared<FileRange>(std::move(fd), size, std::move(name));
 }
 
-Result<std::unique_ptr<ByteStream>> open_file(const std::string& path) {
+Result<std::unique_ptr<ByteStream>> open_file(const std::string& path, FileCache cache) {
   if (path.empty()) {
     return Error{ErrorCode::kNotFound, "opening a file: its path is empty", {}, {}, {}};
   }
@@ -175,8 +181,8 @@ Result<std::unique_ptr<ByteStream>> open_file(const std::string& path) {
                  {}};
   }
   posix_fadvise(fd.get(), 0, 0, POSIX_FADV_SEQUENTIAL);  // advice only
-  auto file = file_range(std::move(fd), static_cast<std::uint64_t>(facts.st_size),
-                         fmt::format("'{}'", path));
+  auto file = std::make_shared<FileRange>(std::move(fd), static_cast<std::uint64_t>(facts.st_size),
+                                          fmt::format("'{}'", path), cache);
   return std::unique_ptr<ByteStream>(std::make_unique<FileStream>(std::move(file)));
 }
 

@@ -2,7 +2,7 @@
 """One peer over tar shards, as its users build it; prints one JSON object at the end.
 
     pipelines.py PIPELINE-DECODER SHARDS... [--sampling dense|sparse|strided] [--workers N]
-                 [--shuffle-clips N] [--dump FILE]
+                 [--shuffle-clips N] [--clips N] [--dump FILE]
 
 PIPELINE-DECODER is shardreel-python, or PIPELINE is webdataset (shuffle buffer of clips in each worker of a torch DataLoader), mosaicml
 (StreamingDataset over the same bytes) or spdl (its own thread pool, with webdataset's shuffle behind
@@ -143,6 +143,7 @@ def main():
     parser.add_argument("--sampling", choices=["dense", "sparse", "strided"], default="dense")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shuffle-clips", type=int, default=256)
+    parser.add_argument("--clips", type=int, default=0, help="end after so many; 0: all")
     parser.add_argument("--dump")
     options = parser.parse_args()
     if options.dump:
@@ -150,11 +151,14 @@ def main():
     pipeline, decoder = options.peer.split("-")
     began = time.monotonic()
     slicer = Slicer(decoder, options.sampling)
-    clips, first, dump = 0, None, {}
+    clips, first, first_at, dump = 0, None, None, {}
     for pixels, starts, keys in PIPELINES[pipeline](options.shards, slicer, options.workers,
                                                     options.shuffle_clips):
         first = first or time.monotonic() - began
+        first_at = first_at or time.time()
         clips += len(keys)
+        if clips >= options.clips > 0:
+            break
         if options.dump:
             for at, key in enumerate(keys):
                 if key not in dump or int(starts[at]) < dump[key][0]:
@@ -162,7 +166,7 @@ def main():
     if options.dump:
         numpy.savez(options.dump, **{f"{key}@{start}": pixels for key, (start, pixels) in dump.items()})
     print(json.dumps({"clips": clips, "seconds": time.monotonic() - began,
-                      "first_batch_seconds": first}), flush=True)
+                      "first_batch_seconds": first, "first_batch_at": first_at}), flush=True)
 
 
 if __name__ == "__main__":

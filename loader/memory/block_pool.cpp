@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "loader/base/mutex.h"
+#include "loader/base/name_thread.h"
 
 namespace shardreel {
 namespace {
@@ -103,8 +104,10 @@ BlockPool::BlockPool(std::size_t block_bytes, std::size_t count)
   const auto address = reinterpret_cast<std::uintptr_t>(mapping);
   state_->base = static_cast<std::byte*>(mapping) +
                  (kHugePageBytes - address % kHugePageBytes) % kHugePageBytes;
-  state_->worker =
-      std::jthread([state = state_.get()](const std::stop_token& stop) { state->run(stop); });
+  state_->worker = std::jthread([state = state_.get()](const std::stop_token& stop) {
+    name_thread("sr-pages");
+    state->run(stop);
+  });
 }
 
 BlockPool::~BlockPool() {

@@ -1,6 +1,7 @@
 #include "loader/memory/process_memory.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -64,6 +65,12 @@ std::optional<std::uint64_t> cgroup_memory_limit() {
   for_each_cgroup([&](const fs::path& group) { consider(group / "memory.max"); });
   consider("/sys/fs/cgroup/memory/memory.limit_in_bytes");
   return limit;
+}
+
+std::uint64_t usable_memory() {
+  const std::uint64_t machine = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+                                static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return std::min(machine, cgroup_memory_limit().value_or(machine));
 }
 
 std::uint32_t usable_cores() {

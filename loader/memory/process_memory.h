@@ -18,6 +18,9 @@ ProcessMemory process_memory();
 /// The tightest memory limit of the cgroups this process is in; nothing when unlimited.
 std::optional<std::uint64_t> cgroup_memory_limit();
 
+/// What this process could use at most: the machine's memory, or the cgroup's limit if lower.
+std::uint64_t usable_memory();
+
 /// Cores this process may use: the smaller of its affinity mask and its cgroup's CPU quota, >= 1.
 std::uint32_t usable_cores();
 

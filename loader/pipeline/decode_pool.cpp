@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "loader/base/name_thread.h"
 #include "loader/decode/video_decoder.h"
 #include "loader/media/frame_converter.h"
 #include "loader/window/clip_cutter.h"
@@ -97,7 +98,10 @@ DecodePool::DecodePool(const LoaderOptions& options, BlockPool& clips, Signal& w
 void DecodePool::start(std::vector<DecodeLane> lanes, std::size_t threads) {
   lanes_ = std::move(lanes);
   for (std::size_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this](const std::stop_token& stop) { Worker(*this).run(stop); });
+    threads_.emplace_back([this](const std::stop_token& stop) {
+      name_thread("sr-decode");
+      Worker(*this).run(stop);
+    });
   }
 }
 

@@ -6,6 +6,8 @@
 #include <limits>
 #include <utility>
 
+#include "loader/base/name_thread.h"
+
 namespace shardreel {
 namespace {
 
@@ -56,8 +58,14 @@ void Lane::start() {
     const MutexLock lock(mutex_);
     batcher_.restart(first_epoch_, generation_);
   }
-  feeder_ = std::jthread([this] { guarded([this] { feed(stop_.get_token()); }); });
-  runner_ = std::jthread([this] { guarded([this] { run(stop_.get_token()); }); });
+  feeder_ = std::jthread([this] {
+    name_thread("sr-demux");
+    guarded([this] { feed(stop_.get_token()); });
+  });
+  runner_ = std::jthread([this] {
+    name_thread("sr-lane");
+    guarded([this] { run(stop_.get_token()); });
+  });
 }
 
 void Lane::interrupt() noexcept {

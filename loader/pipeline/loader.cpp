@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "loader/base/name_thread.h"
 #include "loader/base/signal.h"
 #include "loader/demux/packed_packets.h"
 #include "loader/memory/block_pool.h"
@@ -74,7 +75,10 @@ class Loader::Impl {
     if (!device_reason_.empty()) say(LogLevel::kInfo, device_reason_);
     if (!domain_reason_.empty()) say(LogLevel::kInfo, domain_reason_);
     monitor_.start();
-    event_thread_ = std::thread([this] { loop_.run(); });
+    event_thread_ = std::thread([this] {
+      name_thread("sr-events");
+      loop_.run();
+    });
     std::vector<DecodeLane> served;
     for (const auto& lane : lanes_) {
       served.push_back({&lane->line(), [of = lane.get()] { return of->progress(); }});

@@ -1,7 +1,6 @@
 #include "loader/pipeline/memory_plan.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -94,10 +93,7 @@ Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_
                  {},
                  {}};
   }
-  const std::uint64_t machine = static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-                                static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-  const std::uint64_t limit = std::min(machine, cgroup_memory_limit().value_or(machine));
-  return static_cast<std::uint64_t>(static_cast<double>(limit) * percent / 100) /
+  return static_cast<std::uint64_t>(static_cast<double>(usable_memory()) * percent / 100) /
          std::max<std::uint32_t>(1, local_ranks);
 }
 

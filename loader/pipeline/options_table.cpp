@@ -200,6 +200,13 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
   rows.push_back(folder({"spool_dir", "folder; unset = $TMPDIR, else /tmp", "",
                          "Where large members of streams are spooled, in unlinked files."},
                         SHARDREEL_MEMBER(input.spool_dir)));
+  rows.push_back(choice(
+      {"page_cache",
+       {},
+       "",
+       "Whether local shards that were read stay in the page cache; auto: dropped when all of them "
+       "are more than half of the memory there is."},
+      {"auto", "keep", "drop"}, SHARDREEL_MEMBER(input.page_cache)));
   rows.push_back(
       truth({"allow_pipe", "true, false", "", "Whether `pipe:COMMAND` may run commands."},
             SHARDREEL_MEMBER(input.allow_pipe)));

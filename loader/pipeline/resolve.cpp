@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "loader/device/device_registry.h"
@@ -23,14 +25,23 @@ constexpr std::uint64_t kMostShards = 100'000'000;
 // More than any machine has: such a budget is a slip of the pen.
 constexpr std::uint64_t kMostMemory = std::uint64_t{64} << 40;
 
+/// Whether the shards are worth keeping in the page cache: when they will be there for the next
+/// epoch. Taken from the first one's size; what is not a file is not in that cache.
+PageCache decide_page_cache(const ShardList& shards) {
+  const auto path = local_shard_path(shards.at(0));
+  std::error_code error;
+  const auto bytes = path ? std::filesystem::file_size(*path, error) : 0;
+  const auto all = checked_mul(error ? 0 : std::uint64_t{bytes}, shards.size());
+  return !all || *all > usable_memory() / 2 ? PageCache::kDrop : PageCache::kKeep;
+}
+
 /// With several equal ranks: how many batches each gives, unless that was said.
-Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan) {
+Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
+                            const ShardList& shards) {
   const std::uint64_t world = *options.batch.world_size * plan.lanes;
   if (world == 1 || options.batch.ranks != RankMode::kEqual || options.batch.batches_per_epoch)
     return {};
-  const auto shards = resolve_shards(options);
-  if (!shards) return shards.error();
-  const auto length = EpochLength::measure(options, plan, *shards);
+  const auto length = EpochLength::measure(options, plan, shards);
   if (!length) {
     return Error{ErrorCode::kInvalidOption,
                  fmt::format("ranks = equal over {} ranks needs batches_per_epoch, because how "
@@ -101,18 +112,20 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   all.batch.drop_last = all.batch.drops_last();
   all.window.window_stride = all.window.stride();
 
+  const auto shards = resolve_shards(all);
+  if (!shards) return shards.error();
   if (all.resource.shuffle_domain == ShuffleDomain::kAuto) {
-    const auto shards = resolve_shards(all);
-    if (!shards) return shards.error();
     const DomainChoice choice = choose_domain(all, *shards);
     all.resource.shuffle_domain = choice.domain;
     resolved.domain_reason = choice.why;
   }
 
+  if (all.input.page_cache == PageCache::kAuto) all.input.page_cache = decide_page_cache(*shards);
+
   auto plan = make_memory_plan(all);
   if (!plan) return plan.error();
   resolved.plan = *plan;
-  if (auto equal = decide_batches(all, resolved.plan); !equal) return equal.error();
+  if (auto equal = decide_batches(all, resolved.plan, *shards); !equal) return equal.error();
   if (all.batch.shuffle == ShuffleMode::kAll) {
     all.resource.shuffle_bytes =
         std::to_string(plan->lanes * (plan->lane_shuffle_bytes + plan->lane_packet_tier_bytes));

@@ -31,6 +31,8 @@ Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const In
                                                 boost::asio::io_context& loop,
                                                 RemoteSources* remote,
                                                 const std::stop_token& stop) {
+  const FileCache cache =
+      options.page_cache == PageCache::kDrop ? FileCache::kDrop : FileCache::kKeep;
   const auto open = [&]() -> Result<std::unique_ptr<ByteStream>> {
     if (url == "-") return open_stdin(loop, stop);
     if (url.starts_with(kPipe)) {
@@ -45,7 +47,7 @@ Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const In
       std::string path = url.substr(kFile.size());
       if (path.starts_with("//localhost/")) path.erase(0, 11);
       if (path.starts_with("///")) path.erase(0, 2);
-      return open_file(path);
+      return open_file(path, cache);
     }
     if (remote != nullptr && is_remote(url)) return remote->open(url, stop);
     if (const auto scheme = scheme_of(url); !scheme.empty()) {
@@ -57,7 +59,7 @@ Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const In
                    {},
                    {}};
     }
-    return open_file(url);
+    return open_file(url, cache);
   };
   auto stream = open();
   if (!stream) stream.error().at(redacted(url));

@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "loader/base/name_thread.h"
 #include "loader/read/http/http_url.h"
 #include "loader/read/open_source.h"
 #include "loader/read/stoppable.h"
@@ -72,7 +73,12 @@ std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlo
     if (!stream) return stream.error();
     return stoppable(std::move(*stream), stop);
   };
-  auto post = [pool](std::function<void()> job) { boost::asio::post(*pool, std::move(job)); };
+  auto post = [pool](std::function<void()> job) {
+    boost::asio::post(*pool, [job = std::move(job)] {
+      name_thread("sr-read");
+      job();
+    });
+  };
   return std::make_shared<ShardSlot>(ledger_, redacted(url), std::move(options), std::move(open),
                                      std::move(post), std::move(news));
 }

@@ -1,7 +1,10 @@
 #include "shards/file_access.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "shardreel/sample.h"
 #include "tests/shards/shard_testing.h"
@@ -39,6 +42,41 @@ TEST(OpenFile, ReadsInOrderAndByOffset) {
   EXPECT_EQ(part[0], std::byte{'4'});
   EXPECT_EQ((*stream)->read(part).value(), 2U);
   EXPECT_EQ((*stream)->read(part).value(), 0U);
+}
+
+/// How many pages of a file the kernel holds in memory.
+std::size_t cached_pages(const std::string& path, std::size_t bytes) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  void* memory = mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd.get(), 0);
+  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> pages((bytes + page - 1) / page);
+  EXPECT_EQ(mincore(memory, bytes, pages.data()), 0);
+  munmap(memory, bytes);
+  return static_cast<std::size_t>(
+      std::count_if(pages.begin(), pages.end(), [](unsigned char one) { return (one & 1) != 0; }));
+}
+
+TEST(OpenFile, PagesStayOrGo) {
+  const ScratchDir scratch;
+  const std::string path = scratch / "f";
+  const std::string content(std::size_t{4} << 20, 'x');
+  write_file(path, content);
+  const auto read_all = [&](FileCache cache) {
+    auto stream = open_file(path, cache).value();
+    const auto part = slice(stream->random_access(), 0, content.size());
+    stream.reset();
+    EXPECT_EQ(read_at(*part, 0, content.size()), content);
+  };
+  {
+    const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    fsync(fd.get());  // pages that are not yet written stay
+    posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+    if (cached_pages(path, content.size()) != 0) GTEST_SKIP() << "this file system keeps its pages";
+  }
+  read_all(FileCache::kKeep);
+  EXPECT_GT(cached_pages(path, content.size()), 512U);
+  read_all(FileCache::kDrop);
+  EXPECT_EQ(cached_pages(path, content.size()), 0U);
 }
 
 TEST(OpenFile, SaysWhatIsWrong) {

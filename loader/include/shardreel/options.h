@@ -25,6 +25,7 @@ enum class DType { kUint8, kFloat16, kFloat32 };
 enum class Layout { kThwc, kTchw, kCthw };
 enum class RankMode { kEqual, kExact };
 enum class ShuffleDomain { kFrames, kPackets, kAuto };
+enum class PageCache { kAuto, kKeep, kDrop };
 enum class DecodeDevice { kCpu, kCuda, kAuto };
 
 /// What is read. Decides the order, except where a member says otherwise.
@@ -50,6 +51,9 @@ struct InputOptions {
   std::uint64_t member_inline_bytes = std::uint64_t{64}
                                       << 20;  ///< decides nothing; see ShardReaderOptions
   std::uint64_t max_member_bytes = std::uint64_t{64} << 30;
+  /// Whether shards that have been read stay in the kernel's page cache. Decides nothing. auto:
+  /// they are dropped when all of them together are more than half of what memory there is.
+  PageCache page_cache = PageCache::kAuto;
   std::string spool_dir;   ///< decides nothing; empty = $TMPDIR, else /tmp
   bool allow_pipe = true;  ///< false: `pipe:` URLs are refused
   /// Where the shards' indexes are; empty = beside them. Decides nothing: with an index less is

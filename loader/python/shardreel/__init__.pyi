@@ -84,6 +84,7 @@ class Loader:
         member_inline_bytes: int | str | None = None,
         max_member_bytes: int | str | None = None,
         spool_dir: str | None = None,
+        page_cache: str | None = None,
         allow_pipe: bool | None = None,
         index_dir: str | None = None,
         devices: list[Any] | str | None = None,

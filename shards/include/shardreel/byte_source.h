@@ -90,9 +90,16 @@ class ByteAllocator {
 /// The allocator that never refuses: the C++ heap.
 ByteAllocator& heap_allocator();
 
+/// What becomes of a file's pages in the kernel's cache once it has been read.
+enum class FileCache {
+  kKeep,  ///< the kernel decides
+  kDrop,  ///< they are given up when the file is closed: nobody else's are pushed out for them
+};
+
 /// Open a regular file for reading in large blocks (sequential advice given). A directory, a device
 /// or a missing file is an error that says which.
-Result<std::unique_ptr<ByteStream>> open_file(const std::string& path);
+Result<std::unique_ptr<ByteStream>> open_file(const std::string& path,
+                                              FileCache cache = FileCache::kKeep);
 
 /// Wrap bytes in memory; the block stays alive as long as the result.
 std::shared_ptr<const RandomAccess> memory_source(std::shared_ptr<const OwnedBytes> bytes);

@@ -78,7 +78,8 @@ void expect_same_clips(const std::string& path, const VideoDescription& describe
   const auto source = std::make_shared<CountingSource>(file_in_memory(path));
   const VideoFileOptions options{.field = extension_of(path),
                                  .unit_clips = static_cast<std::uint32_t>(1 + random() % 3)};
-  const auto decoder = make_cpu_decoder();
+  // One each: what a decoder did before decides whether a damaged unit is decoded twice.
+  const auto decoder = make_cpu_decoder(), other_decoder = make_cpu_decoder();
   for (std::uint64_t i = 0; i < windows_count; ++i) {
     auto plain = VideoFile::open(source, options);
     ASSERT_TRUE(plain) << plain.error().describe();
@@ -98,7 +99,7 @@ void expect_same_clips(const std::string& path, const VideoDescription& describe
     const auto windows = random_windows(plain->facts().frame_count, random);
     const Decoded a = decode_windows(*plain, windows, *decoder, streaming);
     source->bytes = 0;
-    const Decoded b = decode_windows(*indexed, windows, *decoder, streaming);
+    const Decoded b = decode_windows(*indexed, windows, *other_decoder, streaming);
     EXPECT_EQ(a.frames, b.frames);
     EXPECT_EQ(a.corrupt, b.corrupt);
     EXPECT_EQ(a.units, b.units);
@@ -129,7 +130,7 @@ TEST(IndexedVideo, SharedVideosAreTheSame) {
     SCOPED_TRACE(video.name);
     auto described = describe_file(video.path);
     if (!described) continue;
-    expect_same_clips(video.path, *described, random, rounds(20));
+    expect_same_clips(video.path, *described, random, rounds(8));
   }
 }
 

@@ -1,0 +1,36 @@
+#include "loader/pipeline/resolve.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "loader/memory/process_memory.h"
+#include "tests/support/scratch.h"
+
+namespace shardreel::testing {
+namespace {
+
+LoaderOptions resolved(const std::string& url) {
+  LoaderOptions options;
+  options.input.urls = {url};
+  const auto found =
+      resolve(options, [](std::string_view) -> std::optional<std::string> { return std::nullopt; });
+  EXPECT_TRUE(found) << found.error().describe();
+  return found ? found->options : options;
+}
+
+TEST(Resolve, ThePageCacheIsForDataThatFits) {
+  const ScratchDir scratch;
+  std::ofstream(scratch / "a-0.tar") << "some";
+  std::ofstream(scratch / "b-0.tar").close();
+  std::filesystem::resize_file(scratch / "b-0.tar", usable_memory() / 16);  // takes no room
+  EXPECT_EQ(resolved(scratch / "a-{0..999}.tar").input.page_cache, PageCache::kKeep);
+  EXPECT_EQ(resolved(scratch / "b-{0..7}.tar").input.page_cache, PageCache::kKeep);
+  EXPECT_EQ(resolved(scratch / "b-{0..15}.tar").input.page_cache, PageCache::kDrop);
+  EXPECT_EQ(resolved(scratch / "c-{0..15}.tar").input.page_cache, PageCache::kKeep);
+  EXPECT_EQ(resolved("pipe:cat x").input.page_cache, PageCache::kKeep);
+}
+
+}  // namespace
+}  // namespace shardreel::testing
