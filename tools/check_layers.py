@@ -42,7 +42,7 @@ DOORS = [
     (r"openssl/", r"shards/sha256\.cpp$|loader/read/http/sigv4\.cpp$"),
     (r"zimg\.h$", r"loader/media/|tools/main\.cpp"),
     (r"hwy/", r"loader/media/"),
-    (r"nlohmann/", r"loader/read/http/aws_credentials\.cpp$|loader/pipeline/(options\w*\.(cpp|h)|\w*(report|filter|plan)\w*\.cpp)$|tools/|shards/\w*(index|manifest)\w*\.cpp$"),
+    (r"nlohmann/", r"loader/read/http/aws_credentials\.cpp$|loader/pipeline/(options\w*\.(cpp|h)|\w*(report|filter|plan|state)\w*\.cpp)$|tools/|shards/\w*(index|manifest)\w*\.cpp$"),
     (r"curl/", r"loader/read/http/|tools/main\.cpp"),
     (r"boost/asio", r"loader/(read|pipeline)/"),
     (r"boost/", r"loader/(read|pipeline)/|tools/main\.cpp"),

@@ -334,6 +334,10 @@ Result<std::vector<AVPacketPtr>> VideoFile::State::read_packets(const PacketChoi
   return packets;
 }
 
+void VideoFile::skip_units(std::size_t units) {
+  state_->next = std::min(state_->next + units, state_->units.size());
+}
+
 Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
   State& state = *state_;
   if (state.next >= state.units.size()) return std::optional<Unit>();

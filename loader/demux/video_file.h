@@ -92,6 +92,9 @@ class VideoFile {
   /// Describe all units that are still to be cut.
   [[nodiscard]] std::vector<UnitOutline> outlines() const;
 
+  /// Leave the next units out.
+  void skip_units(std::size_t units);
+
   /// Cut the next unit; nothing when all are cut. With `streaming` the unit reads its packets
   /// itself while it is decoded (it then shares `source`).
   Result<std::optional<Unit>> next_unit(bool streaming);

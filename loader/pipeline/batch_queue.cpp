@@ -18,7 +18,11 @@ struct BatchQueue::State {
   MemoryLedger* ledger SHARDREEL_GUARDED_BY(mutex);
   const std::size_t batch_bytes;
   BlockPool pool;
-  std::deque<BatchItem> items SHARDREEL_GUARDED_BY(mutex);
+  struct Entry {
+    BatchItem item;
+    std::unique_ptr<BatchMark> mark;
+  };
+  std::deque<Entry> items SHARDREEL_GUARDED_BY(mutex);
   std::uint64_t generation SHARDREEL_GUARDED_BY(mutex) = 0;
   bool lane_waits SHARDREEL_GUARDED_BY(mutex) = false;
   bool extra SHARDREEL_GUARDED_BY(mutex) = false;  // one batch beyond the plan may be made
@@ -79,7 +83,7 @@ BatchQueue::BatchQueue(MemoryLedger& ledger, std::size_t batch_bytes, std::size_
     : state_(std::make_shared<State>(ledger, batch_bytes, buffers)), on_held_(std::move(on_held)) {}
 
 BatchQueue::~BatchQueue() {
-  std::deque<BatchItem> dropped;
+  std::deque<State::Entry> dropped;
   {
     const MutexLock lock(state_->mutex);
     dropped.swap(state_->items);
@@ -113,11 +117,11 @@ std::unique_ptr<Batch::Storage> BatchQueue::acquire(std::uint64_t generation,
   }
 }
 
-bool BatchQueue::push(BatchItem item, std::uint64_t generation) {
+bool BatchQueue::push(BatchItem item, std::uint64_t generation, std::unique_ptr<BatchMark> mark) {
   {
     const MutexLock lock(state_->mutex);
     if (generation != state_->generation) return false;
-    state_->items.push_back(std::move(item));
+    state_->items.push_back({std::move(item), std::move(mark)});
   }
   state_->changed.notify_all();
   return true;
@@ -155,22 +159,24 @@ bool BatchQueue::wait_until(std::chrono::steady_clock::time_point deadline,
   return await_item(deadline, stop) || stop.stop_requested();
 }
 
-std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop) {
+std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop,
+                                          std::unique_ptr<BatchMark>* mark) {
   for (;;) {
     if (!await_item(std::nullopt, stop)) return std::nullopt;
     const MutexLock lock(state_->mutex);
     if (state_->items.empty()) continue;  // voided meanwhile
-    auto& front = state_->items.front();
+    auto& front = state_->items.front().item;
     if (std::holds_alternative<RunOver>(front)) return RunOver{};
     if (const auto* error = std::get_if<Error>(&front)) return *error;
     std::optional<BatchItem> taken(std::move(front));
+    if (mark != nullptr) *mark = std::move(state_->items.front().mark);
     state_->items.pop_front();
     return taken;
   }
 }
 
 std::uint64_t BatchQueue::restart(std::uint64_t generation) {
-  std::deque<BatchItem> dropped;
+  std::deque<State::Entry> dropped;
   {
     const MutexLock lock(state_->mutex);
     dropped.swap(state_->items);
@@ -178,8 +184,8 @@ std::uint64_t BatchQueue::restart(std::uint64_t generation) {
   }
   state_->changed.notify_all();
   std::uint64_t clips = 0;
-  for (const BatchItem& item : dropped) {
-    if (const auto* batch = std::get_if<Batch>(&item)) clips += batch->size();
+  for (const State::Entry& entry : dropped) {
+    if (const auto* batch = std::get_if<Batch>(&entry.item)) clips += batch->size();
   }
   return clips;
 }

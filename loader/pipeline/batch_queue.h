@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "loader/memory/memory_budget.h"
+#include "loader/pipeline/lane_state.h"
 #include "shardreel/batch.h"
 
 namespace shardreel {
@@ -37,13 +38,16 @@ class BatchQueue {
   // --- the lane. `generation` is that of the pass; an old one is refused.
   /// Wait for memory for a batch; null when stopped or when the generation is over.
   std::unique_ptr<Batch::Storage> acquire(std::uint64_t generation, const std::stop_token& stop);
-  bool push(BatchItem item, std::uint64_t generation);
+  /// `mark` says what became of the lane with this batch.
+  bool push(BatchItem item, std::uint64_t generation, std::unique_ptr<BatchMark> mark = nullptr);
 
   // --- the consumer
   /// Wait for an item, until `deadline` at the latest; whether `take` would not wait.
   bool wait_until(std::chrono::steady_clock::time_point deadline, const std::stop_token& stop);
-  /// Wait for the next item; nothing when stopped. RunOver and Error stay for the next call.
-  std::optional<BatchItem> take(const std::stop_token& stop);
+  /// Wait for the next item; nothing when stopped. RunOver and Error stay for the next call. `mark`
+  /// gets what travelled with it.
+  std::optional<BatchItem> take(const std::stop_token& stop,
+                                std::unique_ptr<BatchMark>* mark = nullptr);
 
   /// Void what is queued and refuse what comes from older generations; returns the clips voided.
   std::uint64_t restart(std::uint64_t generation);

@@ -39,21 +39,26 @@ Batcher::Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::stri
       counters_(counters),
       events_(std::move(events)),
       shuffle_(ledger, "shuffle", plan.lane_shuffle_bytes),
-      order_({.capacity_bytes = plan.lane_shuffle_bytes,
-              .min_fill = options.resource.min_fill,
-              .seed = options.batch.seed}) {}
+      order_(pixel_order_options(options, plan)) {}
 
 void Batcher::restart(std::uint64_t epoch, std::uint64_t generation) {
   drop_all(DropReason::kStopped);
   ++restarts_;
   epoch_ = epoch;
   generation_ = generation;
-  pass_ = 0;
-  batches_ = 0;
-  clips_in_epoch_ = clips_in_pass_ = 0;
-  samples_seen_ = samples_failed_ = shards_failed_ = 0;
-  first_failure_.reset();
+  counts_ = {};
+  notes_.clear();
+  place_.reset();
+  sample_.reset();
+  in_unit_ = false;
+  to_bring_back_ = 0;
   order_.begin(epoch);
+}
+
+void Batcher::resume(const LaneState& state) {
+  counts_ = state.counts;
+  order_ = state.pixels;
+  to_bring_back_ = order_.size();
 }
 
 void Batcher::drop_all(DropReason reason) {
@@ -69,84 +74,152 @@ bool Batcher::accept(LineItem item, const std::stop_token& stop) {
   if (auto* clip = std::get_if<ClipItem>(&item)) return on_clip(std::move(*clip), stop);
   if (const auto* unit = std::get_if<UnitEnd>(&item)) return on_unit_end(*unit);
   if (const auto* failure = std::get_if<FailureItem>(&item)) return on_failure(*failure);
+  note_place(std::get<EndOfPass>(item).mark, nullptr);
   return on_end_of_pass(stop);
 }
 
 bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
+  if (item.mark->brings_back) return bring_back(std::move(item));
+  note_place(item.mark, item.sample);
   if (item.result.lost) {
+    ++taken_;
     const Error& lost = *item.result.lost;
     counters_.lose(lost.code);
     if (!item.sample->first_loss) item.sample->first_loss = lost;
     return options_.input.on_error == OnError::kSkip || fail_run(lost);
   }
-  Clip clip = std::move(*item.result.clip);
-  ++item.sample->clips_made;
-  ++clips_in_epoch_;
-  ++clips_in_pass_;
-  if (item.result.padded) ++counters_.clips_padded;
-  if (options_.batch.shuffle != ShuffleMode::kAll) return deliver(std::move(clip), stop);
+  const std::uint64_t bytes = item.result.clip->item_bytes();
+  if (options_.batch.shuffle == ShuffleMode::kAll && !order_.passes_by(bytes))
+    return shuffle(std::move(item), stop);
+  count_clip(item);
+  return deliver(std::move(*item.result.clip), stop);
+}
 
-  // What has to leave leaves first: its memory is what the new clip goes into.
+/// What the shuffle held when the state was taken comes in any order.
+bool Batcher::bring_back(ClipItem item) {
+  if (item.result.lost) {
+    Error error = *item.result.lost;
+    counters_.lose(error.code);
+    error.message = "a clip that the state has cannot be made again: " + error.message;
+    return fail_run(std::move(error));
+  }
+  Clip clip = std::move(*item.result.clip);
+  if (to_bring_back_ == 0 || !clip.reservation.move_to(shuffle_)) {
+    counters_.drop(DropReason::kStopped, 1);
+    return fail_run({ErrorCode::kInternal,
+                     "the clips that the state names take more memory than they did",
+                     {},
+                     {},
+                     {}});
+  }
+  --to_bring_back_;
   const ClipId id = clip.info.id;
-  leaving_.clear();
-  order_.feed(id, clip.item_bytes(), 1, leaving_);
-  std::optional<Clip> entering(std::move(clip));
-  const std::uint64_t run = restarts_;
-  for (const ClipId& leaves : leaving_) {
-    if (leaves == id) {
-      Clip passing = std::move(*entering);
-      entering.reset();
-      if (!deliver(std::move(passing), stop)) return false;
-      continue;
-    }
-    const auto held = held_.find(leaves);
-    Clip leaver = std::move(held->second);
-    held_.erase(held);
-    counters_.leave_shuffle(1);
-    const bool goes_on = deliver(std::move(leaver), stop);
-    if (goes_on && run == restarts_) continue;
-    // Stopped, or that was the last batch of `batches_per_epoch`: all that is held was dropped.
-    if (entering) counters_.drop(goes_on ? DropReason::kUnequal : DropReason::kStopped, 1);
-    return goes_on;
-  }
-  if (entering && run == restarts_) {
-    if (!entering->reservation.move_to(shuffle_)) {
-      counters_.drop(DropReason::kStopped, 1);
-      return fail_run({ErrorCode::kInternal,
-                       "the shuffle's share does not hold what its order does",
-                       {},
-                       {},
-                       {}});
-    }
-    held_.emplace(id, std::move(*entering));
-    counters_.enter_shuffle(1);
-  }
+  held_.emplace(id, std::move(clip));
+  counters_.enter_shuffle(1);
   return true;
 }
 
+void Batcher::count_clip(const ClipItem& item) {
+  ++taken_;
+  ++item.sample->clips_made;
+  ++counts_.clips_in_epoch;
+  ++counts_.clips_in_pass;
+  if (item.result.padded) ++counters_.clips_padded;
+}
+
+/// Give one clip that the order lets go. False when nothing more can come of this generation.
+bool Batcher::leave(const ClipId& id, const std::stop_token& stop) {
+  const auto held = held_.find(id);
+  Clip leaver = std::move(held->second);
+  held_.erase(held);
+  counters_.leave_shuffle(1);
+  return deliver(std::move(leaver), stop);
+}
+
+/// A state taken while others leave for the clip's sake says that it has not come yet: it then
+/// comes again, and the rest leave.
+bool Batcher::shuffle(ClipItem item, const std::stop_token& stop) {
+  const ClipId id = item.result.clip->info.id;
+  const std::uint64_t bytes = item.result.clip->item_bytes();
+  const std::uint64_t run = restarts_;
+  // What has to leave leaves first: its memory is what the new clip goes into.
+  while (order_.must_leave_for(bytes)) {
+    const ClipId leaver = order_.leave_for_room();
+    note_step(OrderStep::Kind::kLeaveForRoom);
+    const bool goes_on = leave(leaver, stop);
+    if (goes_on && run == restarts_) continue;
+    // Stopped, or that was the last batch of `batches_per_epoch`: all that is held was dropped.
+    counters_.drop(goes_on ? DropReason::kUnequal : DropReason::kStopped, 1);
+    return goes_on;
+  }
+  count_clip(item);
+  const bool one_leaves = order_.enter(id, bytes, 1);
+  note_step(OrderStep::Kind::kEnter, id, bytes);
+  if (!item.result.clip->reservation.move_to(shuffle_)) {
+    counters_.drop(DropReason::kStopped, 1);
+    return fail_run({ErrorCode::kInternal,
+                     "the shuffle's share does not hold what its order does",
+                     {},
+                     {},
+                     {}});
+  }
+  held_.emplace(id, std::move(*item.result.clip));
+  counters_.enter_shuffle(1);
+  if (!one_leaves) return true;
+  const ClipId leaver = order_.leave();
+  note_step(OrderStep::Kind::kLeave);
+  return leave(leaver, stop);
+}
+
+/// Note where an entry of the line stands, when its first item is looked at.
+void Batcher::note_place(const std::shared_ptr<const LineMark>& mark,
+                         std::shared_ptr<const SampleRecord> sample) {
+  if (mark == place_) return;
+  place_ = mark;
+  sample_ = std::move(sample);
+  in_unit_ = sample_ != nullptr;
+  taken_ = mark->taken_before;
+  notes_.emplace_back(mark);
+}
+
+void Batcher::note_step(OrderStep::Kind kind, const ClipId& id, std::uint64_t bytes) {
+  notes_.emplace_back(OrderStep{kind, id, bytes, 1});
+}
+
 bool Batcher::on_unit_end(const UnitEnd& end) {
+  if (end.mark->brings_back) return true;
+  note_place(end.mark, end.sample);
+  in_unit_ = false;
   end.sample->units_left -= end.units;
-  if (end.sample->units_left > 0 || pass_ > 0) return true;
-  ++samples_seen_;
+  end.sample->units_ended += end.units;
+  SampleNews news{end.mark->sample, std::nullopt};
+  if (end.sample->units_left > 0)
+    news.progress = {end.sample->units_ended, end.sample->clips_made, end.sample->first_loss};
+  notes_.emplace_back(std::move(news));
+  if (end.sample->units_left > 0 || counts_.pass > 0) return true;
+  ++counts_.samples_seen;
   const std::optional<Error>& loss = end.sample->first_loss;
   if (!loss) {
     ++counters_.samples_complete;
     return judge(false);
   }
   counters_.note(*loss);
-  if (!first_failure_) first_failure_ = loss;
+  if (!counts_.first_failure) counts_.first_failure = loss;
   if (end.sample->clips_made > 0) {
     ++counters_.samples_partial;
   } else {
-    ++samples_failed_;
+    ++counts_.samples_failed;
     counters_.skip(loss->code);
   }
   return judge(false);
 }
 
 bool Batcher::on_failure(const FailureItem& failure) {
-  if (pass_ > 0) {
-    if (!first_failure_ && failure.of != FailureItem::Of::kFiltered) first_failure_ = failure.error;
+  if (failure.of == FailureItem::Of::kState) return fail_run(failure.error);
+  note_place(failure.mark, nullptr);
+  if (counts_.pass > 0) {
+    if (!counts_.first_failure && failure.of != FailureItem::Of::kFiltered)
+      counts_.first_failure = failure.error;
     return true;
   }
   if (failure.of == FailureItem::Of::kFiltered) {
@@ -154,16 +227,16 @@ bool Batcher::on_failure(const FailureItem& failure) {
     return true;
   }
   counters_.note(failure.error);
-  if (!first_failure_) first_failure_ = failure.error;
+  if (!counts_.first_failure) counts_.first_failure = failure.error;
   if (failure.of == FailureItem::Of::kShard) {
     ++counters_.shards_failed;
-    ++shards_failed_;
+    ++counts_.shards_failed;
   } else {
-    ++samples_seen_;
+    ++counts_.samples_seen;
     counters_.skip(failure.error.code);
     // Too short for a window is what short_policy = drop asks for, not damage.
     if (failure.of == FailureItem::Of::kTooShort) return judge(false);
-    ++samples_failed_;
+    ++counts_.samples_failed;
   }
   if (options_.input.on_error == OnError::kFail) return fail_run(failure.error);
   return judge(false);
@@ -175,16 +248,18 @@ bool Batcher::judge(bool at_end) {
     return static_cast<double>(failed) > most * static_cast<double>(of);
   };
   std::string what;
-  if ((at_end || samples_seen_ >= kJudgedFrom) && beyond(samples_failed_, samples_seen_)) {
-    what = fmt::format("{} of {} samples", samples_failed_, samples_seen_);
-  } else if (at_end && beyond(shards_failed_, shards_)) {
-    what = fmt::format("{} of {} shards", shards_failed_, shards_);
+  if ((at_end || counts_.samples_seen >= kJudgedFrom) &&
+      beyond(counts_.samples_failed, counts_.samples_seen)) {
+    what = fmt::format("{} of {} samples", counts_.samples_failed, counts_.samples_seen);
+  } else if (at_end && beyond(counts_.shards_failed, shards_)) {
+    what = fmt::format("{} of {} shards", counts_.shards_failed, shards_);
   }
   if (what.empty()) return true;
   return fail_run(
       {ErrorCode::kSkipRatio,
        fmt::format("{} failed in epoch {}, more than max_skip_ratio {} allows; the first: {}", what,
-                   epoch_, most, first_failure_ ? first_failure_->describe() : "unknown"),
+                   epoch_, most,
+                   counts_.first_failure ? counts_.first_failure->describe() : "unknown"),
        {},
        {},
        {}});
@@ -204,7 +279,7 @@ bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
   collate_clip(clip.pixels.bytes().first(bytes), options_.transform, options_.window.num_frames,
                {storage_->data() + infos_.size() * part, part});
   infos_.push_back(std::move(clip.info));
-  if (pass_ > 0) ++counters_.clips_repeated;
+  if (counts_.pass > 0) ++counters_.clips_repeated;
   return infos_.size() < options_.batch.batch_size || push_batch();
 }
 
@@ -214,12 +289,23 @@ bool Batcher::push_batch() {
   const std::uint64_t clips = infos_.size();
   batch.clips = std::exchange(infos_, {});
   batch.epoch = epoch_;
-  batch.index = batches_++;
-  if (!queue_.push(std::move(batch), generation_)) {
+  batch.index = counts_.batches++;
+  auto mark = std::make_unique<BatchMark>();
+  mark->notes = std::exchange(notes_, {});
+  if (in_unit_) {
+    mark->current = {place_->sample,
+                     place_->first_window,
+                     taken_,
+                     {sample_->units_ended, sample_->clips_made, sample_->first_loss}};
+  }
+  mark->counts = counts_;
+  mark->epoch_complete =
+      options_.batch.batches_per_epoch && counts_.batches >= *options_.batch.batches_per_epoch;
+  if (!queue_.push(std::move(batch), generation_, std::move(mark))) {
     counters_.drop(DropReason::kStopped, clips);
     return false;
   }
-  if (!options_.batch.batches_per_epoch || batches_ < *options_.batch.batches_per_epoch)
+  if (!options_.batch.batches_per_epoch || counts_.batches < *options_.batch.batches_per_epoch)
     return true;
   drop_all(DropReason::kUnequal);
   counters_.drop(DropReason::kUnequal, events_.abandon_pass(generation_));
@@ -227,33 +313,33 @@ bool Batcher::push_batch() {
 }
 
 bool Batcher::on_end_of_pass(const std::stop_token& stop) {
-  leaving_.clear();
-  order_.drain(leaving_);
   const std::uint64_t run = restarts_;
-  for (const ClipId& id : std::exchange(leaving_, {})) {
-    const auto held = held_.find(id);
-    Clip clip = std::move(held->second);
-    held_.erase(held);
-    counters_.leave_shuffle(1);
-    if (!deliver(std::move(clip), stop)) return false;
+  while (order_.size() > 0) {
+    const ClipId leaver = order_.leave();
+    note_step(OrderStep::Kind::kLeave);
+    if (!leave(leaver, stop)) return false;
     if (run != restarts_) return true;  // that was the epoch's last batch; the rest was dropped
   }
   if (options_.batch.batches_per_epoch) {
-    if (pass_ > 0 && clips_in_pass_ == 0) {
+    if (counts_.pass > 0 && counts_.clips_in_pass == 0) {
       return fail_run(
           {ErrorCode::kEmptyEpoch,
            fmt::format("epoch {} has to repeat its clips to fill batches_per_epoch {}, but reading "
                        "its shards again gave none{}",
                        epoch_, *options_.batch.batches_per_epoch,
-                       first_failure_ ? "; the first failure: " + first_failure_->describe() : ""),
+                       counts_.first_failure
+                           ? "; the first failure: " + counts_.first_failure->describe()
+                           : ""),
            {},
            {},
            {}});
     }
-    clips_in_pass_ = 0;
-    if (clips_in_epoch_ > 0) {
-      if (pass_++ == 0 && !judge(true)) return false;
+    counts_.clips_in_pass = 0;
+    if (counts_.clips_in_epoch > 0) {
+      if (counts_.pass++ == 0 && !judge(true)) return false;
       order_.begin(epoch_);
+      notes_.emplace_back(NewPass{});
+      place_.reset();
       events_.repeat_pass(epoch_, generation_);
       return true;
     }
@@ -270,19 +356,21 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
 }
 
 bool Batcher::end_epoch() {
-  if (pass_ == 0 && !judge(true)) return false;
-  if (batches_ == 0) {
+  if (counts_.pass == 0 && !judge(true)) return false;
+  if (counts_.batches == 0) {
     return fail_run(
         {ErrorCode::kEmptyEpoch,
-         clips_in_epoch_ > 0
+         counts_.clips_in_epoch > 0
              ? fmt::format("epoch {} delivered nothing: {} clips do not fill one batch of {}, and "
                            "drop_last drops the rest",
-                           epoch_, clips_in_epoch_, options_.batch.batch_size)
+                           epoch_, counts_.clips_in_epoch, options_.batch.batch_size)
              : fmt::format(
                    "epoch {} delivered nothing: {} samples were seen, {} filtered out, and no clip "
                    "was made{}",
-                   epoch_, samples_seen_, counters_.samples_filtered.load(),
-                   first_failure_ ? "; the first failure: " + first_failure_->describe() : ""),
+                   epoch_, counts_.samples_seen, counters_.samples_filtered.load(),
+                   counts_.first_failure
+                       ? "; the first failure: " + counts_.first_failure->describe()
+                       : ""),
          {},
          {},
          {}});

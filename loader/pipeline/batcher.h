@@ -43,6 +43,10 @@ class Batcher {
   /// Begin anew with this epoch; what is held is dropped.
   void restart(std::uint64_t epoch, std::uint64_t generation);
 
+  /// Go on from this state, right after `restart`: the line first brings back what it says that is
+  /// held.
+  void resume(const LaneState& state);
+
   /// Take one item. False when nothing more can come of this generation (failed, or it was voided).
   bool accept(LineItem item, const std::stop_token& stop);
 
@@ -51,6 +55,13 @@ class Batcher {
 
  private:
   bool on_clip(ClipItem item, const std::stop_token& stop);
+  bool bring_back(ClipItem item);
+  bool shuffle(ClipItem item, const std::stop_token& stop);
+  bool leave(const ClipId& id, const std::stop_token& stop);
+  void count_clip(const ClipItem& item);
+  void note_place(const std::shared_ptr<const LineMark>& mark,
+                  std::shared_ptr<const SampleRecord> sample);
+  void note_step(OrderStep::Kind kind, const ClipId& id = {}, std::uint64_t bytes = 0);
   bool on_unit_end(const UnitEnd& end);
   bool on_failure(const FailureItem& failure);
   bool on_end_of_pass(const std::stop_token& stop);
@@ -70,7 +81,7 @@ class Batcher {
 
   ShuffleOrder order_;
   std::map<ClipId, Clip> held_;  // what `order_` holds
-  std::vector<ClipId> leaving_;
+  std::uint64_t to_bring_back_ = 0;
 
   std::unique_ptr<Batch::Storage> storage_;  // of the batch being made
   std::vector<ClipInfo> infos_;
@@ -78,11 +89,14 @@ class Batcher {
   std::uint64_t restarts_ = 0;  // tells loops that what they walk over is gone
   std::uint64_t epoch_ = 0;
   std::uint64_t generation_ = 0;
-  std::uint64_t pass_ = 0;  // of this epoch: > 0 repeats
-  std::uint64_t batches_ = 0;
-  std::uint64_t clips_in_epoch_ = 0, clips_in_pass_ = 0;
-  std::uint64_t samples_seen_ = 0, samples_failed_ = 0, shards_failed_ = 0;
-  std::optional<Error> first_failure_;
+  EpochCounts counts_;
+
+  // For the state that goes with the next batch.
+  std::vector<LaneNote> notes_;
+  std::shared_ptr<const LineMark> place_;       // of the entry that was looked at last
+  std::shared_ptr<const SampleRecord> sample_;  // of its unit; shared with the feeder
+  std::uint64_t taken_ = 0;                     // clips of that unit
+  bool in_unit_ = false;                        // it has not ended
 };
 
 }  // namespace shardreel

@@ -51,12 +51,18 @@ Lane::Lane(LaneContext context, std::string device, std::uint64_t rank, std::uin
       feeds_left_(context_.options.batch.batches_per_epoch ? 1 : epochs_of(context_.options)),
       epochs_left_(epochs_of(context_.options)),
       to_take_(epochs_left_),
-      taking_(first_epoch_) {}
+      taking_(first_epoch_),
+      state_(pixel_order_options(context_.options, context_.plan),
+             tier_order_options(context_.options, context_.plan)) {
+  state_.begin(first_epoch_);
+}
 
-void Lane::start() {
+void Lane::start(const LaneState* from) {
   {
     const MutexLock lock(mutex_);
+    if (from != nullptr) resume(*from);
     batcher_.restart(first_epoch_, generation_);
+    if (from_ != nullptr) batcher_.resume(*from_);
   }
   feeder_ = std::jthread([this] {
     name_thread("sr-demux");
@@ -66,6 +72,29 @@ void Lane::start() {
     name_thread("sr-lane");
     guarded([this] { run(stop_.get_token()); });
   });
+}
+
+void Lane::resume(const LaneState& from) {
+  state_ = from;
+  if (epochs_left_ != kEndless) epochs_left_ -= std::min(epochs_left_, from.epochs_taken);
+  to_take_ = epochs_left_;
+  first_epoch_ = taking_ = from.epoch;
+  if (from.epoch_complete) {
+    queue_.push(EpochOver{from.epoch}, generation_);
+    ++first_epoch_;
+    if (epochs_left_ != kEndless && epochs_left_ > 0) --epochs_left_;
+  } else if (from.begun && epochs_left_ > 0) {
+    from_ = std::make_unique<const LaneState>(from);
+  }
+  next_feed_ = first_epoch_;
+  feeds_left_ = context_.options.batch.batches_per_epoch ? std::min<std::uint64_t>(1, epochs_left_)
+                                                         : epochs_left_;
+  if (epochs_left_ == 0) queue_.push(RunOver{}, generation_);
+}
+
+LaneState Lane::state() const {
+  const MutexLock lock(mutex_);
+  return state_;
 }
 
 void Lane::interrupt() noexcept {
@@ -87,15 +116,14 @@ void Lane::stop() noexcept {
   context_.counters.drop(DropReason::kStopped, queue_.restart(kEndless));
 }
 
-bool Lane::await_pass(std::uint64_t& epoch, std::stop_token& pass, const std::stop_token& stop) {
+bool Lane::await_pass(Pass& pass, const std::stop_token& stop) {
   const MutexLock lock(mutex_);
   while (feeds_left_ == 0) {
     if (!changed_.wait(mutex_, stop)) return false;
   }
   if (stop.stop_requested()) return false;
   if (feeds_left_ != kEndless) --feeds_left_;
-  epoch = next_feed_++;
-  pass = pass_stop_.get_token();
+  pass = {next_feed_++, pass_stop_.get_token(), std::move(from_)};
   pass_end_ = DropReason::kStopped;
   return true;
 }
@@ -113,10 +141,10 @@ void Lane::guarded(const std::function<void()>& body) noexcept {
 }
 
 void Lane::feed(const std::stop_token& stop) {
-  std::uint64_t epoch = 0;
-  std::stop_token pass;
-  while (await_pass(epoch, pass, stop)) {
-    const std::uint64_t left = feed_.run_pass(epoch, rank_, world_, pass);
+  Pass pass;
+  while (await_pass(pass, stop)) {
+    const std::uint64_t left =
+        feed_.run_pass(pass.epoch, rank_, world_, pass.from.get(), pass.stop);
     const MutexLock lock(mutex_);
     context_.counters.drop(pass_end_, left);
   }
@@ -181,7 +209,10 @@ void Lane::set_epoch(std::uint64_t epoch) {
   context_.counters.drop(DropReason::kStopped, queue_.restart(generation_));
   context_.counters.drop(DropReason::kStopped, line_.clear(true));
   first_epoch_ = next_feed_ = taking_ = epoch;
+  from_.reset();
+  state_.begin(epoch);
   // What the consumer has taken counts, not how far ahead the lane was.
+  if (to_take_ == 0) --state_.epochs_taken;
   to_take_ = epochs_left_ = std::max<std::uint64_t>(1, to_take_);
   feeds_left_ = context_.options.batch.batches_per_epoch ? 1 : epochs_left_;
   changed_.notify_all();
@@ -194,13 +225,14 @@ std::uint64_t Lane::epoch() const {
 
 std::optional<Batch> Lane::next() {
   std::optional<BatchItem> item;
+  std::unique_ptr<BatchMark> mark;
   {
     {
       const MutexLock lock(mutex_);
       if (!waiting_since_) waiting_since_ = std::chrono::steady_clock::now();
     }
     const Timed timed(context_.counters.consumer_wait);
-    item = queue_.take(stop_.get_token());
+    item = queue_.take(stop_.get_token(), &mark);
     const MutexLock lock(mutex_);
     waiting_since_.reset();
   }
@@ -210,11 +242,16 @@ std::optional<Batch> Lane::next() {
     ++context_.counters.batches;
     context_.counters.clips += batch->size();
     context_.counters.frames += batch->size() * context_.options.window.num_frames;
+    const MutexLock lock(mutex_);
+    // Not if another epoch was set meanwhile.
+    if (mark != nullptr && batch->epoch == state_.epoch) state_.apply(*mark);
     return std::move(*batch);
   }
   if (const auto* over = std::get_if<EpochOver>(&*item)) {
     const MutexLock lock(mutex_);
     taking_ = over->epoch + 1;
+    state_.begin(taking_);
+    ++state_.epochs_taken;
     if (to_take_ != kEndless && to_take_ > 0) --to_take_;
     return std::nullopt;
   }

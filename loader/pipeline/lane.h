@@ -16,6 +16,7 @@
 #include "loader/pipeline/batch_queue.h"
 #include "loader/pipeline/batcher.h"
 #include "loader/pipeline/counters.h"
+#include "loader/pipeline/lane_state.h"
 #include "loader/pipeline/memory_plan.h"
 #include "loader/pipeline/unit_line.h"
 #include "loader/pipeline/video_feed.h"
@@ -45,7 +46,8 @@ class Lane {
   Lane& operator=(const Lane&) = delete;
   ~Lane() { stop(); }
 
-  void start();
+  /// Begin; with a state, behind the last batch that it says was handed out.
+  void start(const LaneState* from = nullptr);
   /// Ask everything to stop and join the lane's threads. No decode thread may be inside the line
   /// afterwards: `interrupt` first, join those, then stop.
   void interrupt() noexcept;
@@ -57,6 +59,8 @@ class Lane {
   bool wait(std::chrono::milliseconds most);
   void set_epoch(std::uint64_t epoch);
   [[nodiscard]] std::uint64_t epoch() const;
+  /// Where the lane stands after the last thing that `next` gave.
+  [[nodiscard]] LaneState state() const;
 
   [[nodiscard]] UnitLine& line() noexcept { return line_; }
   /// Batches delivered or ready: how far the lane got.
@@ -68,7 +72,13 @@ class Lane {
   void guarded(const std::function<void()>& body) noexcept;
   void feed(const std::stop_token& stop);
   void run(const std::stop_token& stop);
-  bool await_pass(std::uint64_t& epoch, std::stop_token& pass, const std::stop_token& stop);
+  void resume(const LaneState& from) SHARDREEL_REQUIRES(mutex_);
+  struct Pass {
+    std::uint64_t epoch = 0;
+    std::stop_token stop;
+    std::unique_ptr<const LaneState> from;
+  };
+  bool await_pass(Pass& pass, const std::stop_token& stop);
   std::uint64_t abandon_pass(std::uint64_t generation);
   void repeat_pass(std::uint64_t epoch, std::uint64_t generation);
   void epoch_over(std::uint64_t epoch, std::uint64_t generation);
@@ -95,6 +105,8 @@ class Lane {
   std::uint64_t epochs_left_ SHARDREEL_GUARDED_BY(mutex_);  // to be produced
   std::uint64_t to_take_ SHARDREEL_GUARDED_BY(mutex_);      // whose end the consumer has not seen
   std::uint64_t taking_ SHARDREEL_GUARDED_BY(mutex_);       // epoch that `next` delivers from
+  LaneState state_ SHARDREEL_GUARDED_BY(mutex_);            // of what the consumer has
+  std::unique_ptr<const LaneState> from_ SHARDREEL_GUARDED_BY(mutex_);  // for the first pass
   std::optional<std::chrono::steady_clock::time_point> waiting_since_ SHARDREEL_GUARDED_BY(mutex_);
 
   std::jthread feeder_;

@@ -19,6 +19,7 @@
 #include "loader/pipeline/decode_pool.h"
 #include "loader/pipeline/epoch_length.h"
 #include "loader/pipeline/lane.h"
+#include "loader/pipeline/loader_state.h"
 #include "loader/pipeline/memory_plan.h"
 #include "loader/pipeline/monitor.h"
 #include "loader/pipeline/rank.h"
@@ -70,7 +71,8 @@ class Loader::Impl {
   Impl& operator=(const Impl&) = delete;
   ~Impl() { stop(); }
 
-  void start() {
+  /// With the lanes' states: behind them.
+  void start(const std::vector<LaneState>& from) {
     say(LogLevel::kInfo, rank_source_);
     if (!device_reason_.empty()) say(LogLevel::kInfo, device_reason_);
     if (!domain_reason_.empty()) say(LogLevel::kInfo, domain_reason_);
@@ -84,7 +86,8 @@ class Loader::Impl {
       served.push_back({&lane->line(), [of = lane.get()] { return of->progress(); }});
     }
     decoding_.start(std::move(served), options_.resource.decode_threads);
-    for (const auto& lane : lanes_) lane->start();
+    for (std::size_t i = 0; i < lanes_.size(); ++i)
+      lanes_[i]->start(from.empty() ? nullptr : &from[i]);
   }
 
   /// From the right to the left would deadlock nobody, but this order leaves nobody waiting: first
@@ -136,6 +139,12 @@ class Loader::Impl {
     return length_->size(epoch, *options_.batch.rank * plan_.lanes + number);
   }
 
+  LoaderState state() const {
+    std::vector<LaneState> states;
+    for (const auto& lane : lanes_) states.push_back(lane->state());
+    return {write_state(options_, reading_.shards(), states)};
+  }
+
   Metrics metrics() {
     Metrics metrics;
     counters_.write_to(metrics);
@@ -151,7 +160,11 @@ class Loader::Impl {
     return metrics;
   }
 
+  static std::unique_ptr<Impl> make(const LoaderOptions& options, const LoaderState* from,
+                                    LogCallback log);
+
   const LoaderOptions& options() const { return options_; }
+  const LogCallback& log() const { return log_; }
   const std::string& rank_source() const { return rank_source_; }
 
  private:
@@ -200,13 +213,31 @@ class Loader::Impl {
   std::atomic<std::int64_t> closed_{0};  // not under the mutex: a log callback may ask for metrics
 };
 
-Loader Loader::open(const LoaderOptions& options, LogCallback log) {
-  Resolved resolved = resolve(options, process_environment()).value();
-  ShardList shards = resolve_shards(options).value();
+std::unique_ptr<Loader::Impl> Loader::Impl::make(const LoaderOptions& options,
+                                                 const LoaderState* from, LogCallback log) {
+  LoaderOptions asked = options;
+  if (from != nullptr) adopt_decisions(from->json, asked).value();
+  Resolved resolved = resolve(asked, process_environment()).value();
+  ShardList shards = resolve_shards(asked).value();
+  std::vector<LaneState> lanes;
+  if (from != nullptr)
+    lanes = read_state(from->json, resolved.options, resolved.plan, shards).value();
   auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(log));
-  impl->start();
-  return Loader(std::move(impl));
+  impl->start(lanes);
+  return impl;
 }
+
+Loader Loader::open(const LoaderOptions& options, LogCallback log) {
+  return Loader(Impl::make(options, nullptr, std::move(log)));
+}
+Loader Loader::open(const LoaderOptions& options, const LoaderState& from, LogCallback log) {
+  return Loader(Impl::make(options, &from, std::move(log)));
+}
+void Loader::load_state_dict(const LoaderState& from) {
+  impl_->stop();
+  impl_ = Impl::make(impl_->options(), &from, impl_->log());
+}
+LoaderState Loader::state_dict() const { return impl_->state(); }
 
 Loader::Loader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Loader::Loader(Loader&&) noexcept = default;

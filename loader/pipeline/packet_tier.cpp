@@ -23,10 +23,7 @@ PacketTier::PacketTier(const LoaderOptions& options, const MemoryPlan& plan, Mem
       pages_(pages),
       counters_(counters),
       share_(ledger, "packet tier", plan.lane_packet_tier_bytes),
-      order_({.capacity_bytes = plan.lane_packet_tier_bytes,
-              .min_fill = options.resource.min_fill,
-              .seed = options.batch.seed,
-              .purpose = Purpose::kUnitShuffle}) {}
+      order_(tier_order_options(options, plan)) {}
 
 std::uint64_t PacketTier::item_bytes(const UnitOutline& unit, const SampleFields& sample) const {
   const std::uint64_t pages = packed_bytes(unit.packets, unit.payload_bytes);

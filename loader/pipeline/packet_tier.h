@@ -22,15 +22,13 @@ namespace shardreel {
 /// ids and sizes. Holds their packets in pages of a pool, within its own share. Never waits. Used
 /// by the lane's demux thread.
 ///
-/// `feed` comes first and says what leaves; only when that has been taken is there room to `put`.
+/// Its order goes step by step: what leaves, leaves before what enters is `put`, which needs the
+/// room.
 class PacketTier {
  public:
   /// `pages` outlives the units that leave.
   PacketTier(const LoaderOptions& options, const MemoryPlan& plan, MemoryLedger& ledger,
              BlockPool& pages, Counters& counters);
-
-  /// Begin a pass over `epoch`; nothing may be held.
-  void begin(std::uint64_t epoch) { order_.begin(epoch); }
 
   /// Bytes that a unit takes here: pages, windows, the sample's fields that travel along.
   [[nodiscard]] std::uint64_t item_bytes(const UnitOutline& unit, const SampleFields& sample) const;
@@ -40,12 +38,9 @@ class PacketTier {
   /// `shuffle_bytes` alone.
   [[nodiscard]] bool takes(const UnitOutline& unit, const SampleFields& sample) const;
 
-  /// Tell the order of the next unit; append what has to leave, in order, to `leaving`: ids of
-  /// units that `take` gives, perhaps `id` itself, which then is not put in at all.
-  void feed(const ClipId& id, std::uint64_t item_bytes, std::uint64_t clips,
-            std::vector<ClipId>& leaving) {
-    order_.feed(id, item_bytes, clips, leaving);
-  }
+  /// The order, to be told of the next unit and asked what leaves: ids of units that `take` gives,
+  /// perhaps the new one itself, which then is not put in at all.
+  [[nodiscard]] ShuffleOrder& order() noexcept { return order_; }
 
   /// Hold `job`: its packets are moved into pages and its reservation into the tier's share. A job
   /// that was lost, or is by this, waits for its turn like the others.
@@ -53,9 +48,6 @@ class PacketTier {
 
   /// Give a unit that leaves. Its reservation still counts against the tier's share: move it.
   std::shared_ptr<UnitJob> take(const ClipId& id);
-
-  /// Append all ids that are held, in the order in which they leave.
-  void drain(std::vector<ClipId>& leaving) { order_.drain(leaving); }
 
   /// Drop everything; returns the number of clips that were to be made of it.
   std::uint64_t clear();

@@ -55,7 +55,9 @@ bool UnitLine::push(FailureItem failure, const std::stop_token& stop) {
   return push_entry({std::move(failure)}, stop);
 }
 
-bool UnitLine::push(EndOfPass end, const std::stop_token& stop) { return push_entry({end}, stop); }
+bool UnitLine::push(EndOfPass end, const std::stop_token& stop) {
+  return push_entry({std::move(end)}, stop);
+}
 
 bool UnitLine::push_entry(Entry entry, const std::stop_token& stop) {
   {
@@ -208,10 +210,10 @@ std::optional<LineItem> UnitLine::next(const std::stop_token& stop) {
       } else {
         UnitJob& job = *std::get<std::shared_ptr<UnitJob>>(front);
         if (job.taken < job.results.size() && job.results[job.taken]) {
-          return ClipItem{std::move(*job.results[job.taken++]), job.sample};
+          return ClipItem{std::move(*job.results[job.taken++]), job.sample, job.mark};
         }
         if (job.taken == job.results.size() && job.done) {
-          item = UnitEnd{job.sample, job.units};
+          item = UnitEnd{job.sample, job.units, job.mark};
         } else {
           if (!changed_.wait(mutex_, stop)) return std::nullopt;
           continue;

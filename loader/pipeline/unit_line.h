@@ -15,6 +15,7 @@
 #include "loader/base/signal.h"
 #include "loader/demux/unit.h"
 #include "loader/memory/memory_budget.h"
+#include "loader/pipeline/lane_state.h"
 #include "loader/window/clip.h"
 #include "loader/window/clip_cutter.h"
 
@@ -25,6 +26,7 @@ namespace shardreel {
 struct SampleRecord {
   ClipContext context;
   std::uint64_t units_left = 0;  ///< whose end has not been seen; they may end in any order
+  std::uint64_t units_ended = 0;
   std::uint64_t clips_made = 0;
   std::optional<Error> first_loss;
 };
@@ -37,6 +39,7 @@ struct UnitJob {
   std::uint64_t units = 1;               ///< of the sample that it stands for
   std::uint64_t decoder_bytes = 0;       ///< decoder, frames in flight, scaler
   std::uint64_t clip_bytes = 0;          ///< of one clip with its fields
+  std::shared_ptr<const LineMark> mark;  // shared with what the lane notes for its state
 
   // Set when the unit is given to a decoder.
   Reservation memory;   ///< granted so far and not used yet
@@ -59,19 +62,24 @@ struct UnitJob {
 /// A failure in its place.
 struct FailureItem {
   Error error;
-  enum class Of { kSample, kShard, kTooShort, kFiltered } of = Of::kSample;
+  /// kState: the run cannot be resumed, and ends.
+  enum class Of { kSample, kShard, kTooShort, kFiltered, kState } of = Of::kSample;
+  std::shared_ptr<const LineMark> mark;
 };
 /// All units of the pass (one walk over the lane's samples of an epoch) are before this.
 struct EndOfPass {
   std::uint64_t epoch = 0;
+  std::shared_ptr<const LineMark> mark;
 };
 struct ClipItem {
   ClipResult result;
   std::shared_ptr<SampleRecord> sample;
+  std::shared_ptr<const LineMark> mark;  ///< of its unit
 };
 struct UnitEnd {
   std::shared_ptr<SampleRecord> sample;
   std::uint64_t units = 1;  ///< that ended
+  std::shared_ptr<const LineMark> mark;
 };
 /// The line was cleared: what the lane has of the old pass is void.
 struct Cleared {};

@@ -32,54 +32,106 @@ std::string VideoFeed::waiting_for() const {
 }
 
 std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::uint64_t world,
-                                  const std::stop_token& stop) {
+                                  const LaneState* from, const std::stop_token& stop) {
   epoch_ = epoch;
   clips_unpushed_ = 0;
-  if (tier_) tier_->begin(epoch);
-  SampleStream samples(
-      reading_,
-      {.share = plan_shards(reading_.shards().size(), options_.batch.shuffle, options_.batch.seed,
-                            epoch, rank, world),
-       .shard_bytes = plan_.shard_bytes,
-       .inline_bytes = plan_.inline_bytes,
-       .wants_key = [filter = filter_](const auto& key) { return filter.accepts_key(key); }},
-      stop);
-  {
-    const MutexLock lock(mutex_);
-    samples_ = &samples;
+  turn_ = 0;
+  drains_ = false;
+  tier_steps_.clear();
+  slots_.clear();
+  if (tier_) tier_->order().begin(epoch);
+  SampleStreamOptions reading{
+      .share = plan_shards(reading_.shards().size(), options_.batch.shuffle, options_.batch.seed,
+                           epoch, rank, world),
+      .shard_bytes = plan_.shard_bytes,
+      .inline_bytes = plan_.inline_bytes,
+      .wants_key = [filter = filter_](const auto& key) { return filter.accepts_key(key); }};
+  bool goes_on = true;
+  if (from != nullptr) {
+    goes_on = resume(*from, reading, stop);
+    reading.from = from->feed.stream;
+  } else {
+    slots_.resize(options_.input.open_videos);
   }
-  std::vector<OpenVideo> slots(options_.input.open_videos);
-  // A slot that finds no sample any more never will: the stream is over.
-  std::size_t turn = 0;
-  while (!slots.empty() && !stop.stop_requested()) {
-    OpenVideo& slot = slots[turn];
-    if (!slot.file && !open_next(slot, samples, stop)) {
-      slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(turn));
-      if (turn == slots.size()) turn = 0;
-      continue;
+  if (goes_on) {
+    SampleStream samples(reading_, std::move(reading), stop);
+    {
+      const MutexLock lock(mutex_);
+      samples_ = &samples;
     }
-    if (!push_unit(slot, stop)) break;
-    turn = (turn + 1) % slots.size();
-  }
-  if (tier_ && !stop.stop_requested()) {
-    leaving_.clear();
-    tier_->drain(leaving_);
-    for (const ClipId& id : leaving_) {
-      if (!push_leaving(id, stop)) break;
+    stream_ = &samples;
+    walk(samples, stop);
+    drain_tier(stop);
+    if (!stop.stop_requested()) {
+      auto last = mark(Turn::kGoesOn);
+      last->after.ended = true;
+      line_.push(EndOfPass{epoch, std::move(last)}, stop);
     }
-  }
-  if (!stop.stop_requested()) line_.push(EndOfPass{epoch}, stop);
-  {
+    stream_ = nullptr;
     const MutexLock lock(mutex_);
     samples_ = nullptr;
   }
   std::uint64_t left = clips_unpushed_ + (tier_ ? tier_->clear() : 0);
-  for (const OpenVideo& slot : slots) left += slot.clips_left;
+  for (const OpenVideo& slot : slots_) left += slot.clips_left;
+  slots_.clear();
   return left;
 }
 
+void VideoFeed::walk(SampleStream& samples, const std::stop_token& stop) {
+  // A slot that finds no sample any more never will: the stream is over.
+  while (!slots_.empty() && !stop.stop_requested()) {
+    OpenVideo& slot = slots_[turn_];
+    if (!slot.file && !open_next(slot, samples, stop)) {
+      slots_.erase(slots_.begin() + static_cast<std::ptrdiff_t>(turn_));
+      if (turn_ == slots_.size()) turn_ = 0;
+      continue;
+    }
+    if (!push_unit(slot, stop)) break;
+    turn_ = (turn_ + 1) % slots_.size();
+  }
+}
+
+void VideoFeed::drain_tier(const std::stop_token& stop) {
+  drains_ = true;
+  while (tier_ && tier_->order().size() > 0 && !stop.stop_requested()) {
+    const ClipId id = tier_->order().leave();
+    tier_step(OrderStep::Kind::kLeave);
+    if (!push_leaving(id, Turn::kGoesOn, stop)) return;
+  }
+}
+
+/// Where the feed stands behind what is pushed now. The turn goes on, or is over; without a cut,
+/// the unit whose turn it is has been told to the tier but is not read yet.
+std::shared_ptr<LineMark> VideoFeed::mark(Turn turn) {
+  auto mark = std::make_shared<LineMark>();
+  mark->tier = std::exchange(tier_steps_, {});
+  FeedPosition& after = mark->after;
+  after.stream = stream_->position();
+  after.drains = drains_;
+  after.turn = turn_;
+  for (const OpenVideo& slot : slots_) {
+    FeedPosition::Slot& place = after.slots.emplace_back();
+    if (!slot.file) continue;
+    const ClipId& id = slot.sample->context.id;
+    place = {true, {id.shard, id.sample}, slot.units_done};
+  }
+  if (turn == Turn::kGoesOn) return mark;
+  if (turn == Turn::kOverWithoutCut) {
+    FeedPosition::Slot& place = after.slots[turn_];
+    ++place.units_done;
+    if (slots_[turn_].units_left == 1) place = {};
+  }
+  after.turn = (turn_ + 1) % slots_.size();
+  return mark;
+}
+
+void VideoFeed::tier_step(OrderStep::Kind kind, const ClipId& id, std::uint64_t bytes,
+                          std::uint64_t clips) {
+  tier_steps_.push_back({kind, id, bytes, clips});
+}
+
 bool VideoFeed::fail(Error error, FailureItem::Of of, const std::stop_token& stop) {
-  return line_.push(FailureItem{std::move(error), of}, stop);
+  return line_.push(FailureItem{std::move(error), of, mark(Turn::kGoesOn)}, stop);
 }
 
 /// Open samples until one gives a video with windows; false when there are no more (or stopped).
@@ -141,6 +193,22 @@ std::shared_ptr<const SampleFields> VideoFeed::travelling_fields(const Sample& s
 /// Try to open one sample's video; leaves `slot` closed when it fails or has no window. False =
 /// stopped.
 bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_token& stop) {
+  auto looked = look_at(std::move(event), stop);
+  if (!looked) return false;
+  if (looked->refused) return fail(std::move(looked->refused->error), looked->refused->of, stop);
+  slot = std::move(looked->video);
+  counters_.clips_cut += slot.clips_left;
+  return true;
+}
+
+/// Open one sample's video and plan its windows and units; nothing = stopped.
+std::optional<VideoFeed::Looked> VideoFeed::look_at(SampleEvent event,
+                                                    const std::stop_token& stop) {
+  Looked looked;
+  const auto refuse = [&](Error error, FailureItem::Of of) {
+    looked.refused.emplace(FailureItem{std::move(error), of, nullptr});
+    return std::move(looked);
+  };
   Sample sample = std::move(*event.item.sample);
   for (const Field& field : sample.fields) {
     // By an index, packets are counted when they are read.
@@ -153,7 +221,7 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   }
   const auto failed = [&](Error error) {
     error.at(sample.shard, sample.key, video != nullptr ? video->offset : sample.offset);
-    return fail(std::move(error), FailureItem::Of::kSample, stop);
+    return refuse(std::move(error), FailureItem::Of::kSample);
   };
   if (video == nullptr) {
     std::string names;
@@ -165,13 +233,13 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
                    {}});
   }
 
-  if (!filter_.accepts_key(sample.key)) return fail({}, FailureItem::Of::kFiltered, stop);
+  if (!filter_.accepts_key(sample.key)) return refuse({}, FailureItem::Of::kFiltered);
   auto record = std::make_shared<SampleRecord>();
   record->context.options = &options_;
   record->context.id = {epoch_, event.shard_number, sample.ordinal, 0};
   record->context.sample = travelling_fields(sample, *video);
   if (!filter_.accepts(*record->context.sample)) {
-    return fail({}, FailureItem::Of::kFiltered, stop);
+    return refuse({}, FailureItem::Of::kFiltered);
   }
   for (Field& field : sample.fields) {
     if (&field != video) field.content.reset();
@@ -179,7 +247,7 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   auto file = open_file(event.item, sample, *video);
   if (!file) return failed(std::move(file.error()));
   const VideoFacts& facts = file->facts();
-  if (!filter_.accepts(facts)) return fail({}, FailureItem::Of::kFiltered, stop);
+  if (!filter_.accepts(facts)) return refuse({}, FailureItem::Of::kFiltered);
 
   auto windows = plan_windows({.frame_count = facts.frame_count,
                                .pts_seconds = facts.pts_seconds,
@@ -189,7 +257,7 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   if (windows.empty()) {
     Error error{ErrorCode::kTooShort, too_short(facts), {}, {}, {}};
     error.at(sample.shard, sample.key, video->offset);
-    return fail(std::move(error), FailureItem::Of::kTooShort, stop);
+    return refuse(std::move(error), FailureItem::Of::kTooShort);
   }
   // From now on the bytes are an open video's, and the shard may read ahead again.
   sample.fields.clear();
@@ -197,16 +265,17 @@ bool VideoFeed::open_video(OpenVideo& slot, SampleEvent event, const std::stop_t
   for (const MemberCharge& charge : event.item.charges) {
     for (std::uint64_t seen = freed_.version(); !charge->move_to(videos_);
          seen = freed_.version()) {
-      if (!freed_.wait(seen, stop)) return false;
+      if (!freed_.wait(seen, stop)) return std::nullopt;
     }
   }
-  slot.clips_left = windows.size();
-  slot.units_left = file->plan_units(std::move(windows));
-  slot.file.emplace(std::move(*file));
-  record->units_left = slot.units_left;
-  slot.sample = std::move(record);
-  counters_.clips_cut += slot.clips_left;
-  return true;
+  for (const Window& window : windows) looked.windows.push_back(window.ordinal);
+  OpenVideo& video_of = looked.video;
+  video_of.clips_left = windows.size();
+  video_of.units_left = file->plan_units(std::move(windows));
+  video_of.file.emplace(std::move(*file));
+  record->units_left = video_of.units_left;
+  video_of.sample = std::move(record);
+  return looked;
 }
 
 /// Open the video with what the shard's index has of it, else by its container.
@@ -237,7 +306,7 @@ bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
   if (tier_ && tier_->takes(outline, *slot.sample->context.sample))
     return push_through_tier(slot, outline, stop);
   auto job = cut_unit(slot, outline, stop);
-  return job != nullptr && push_job(std::move(job), stop);
+  return job != nullptr && push_job(std::move(job), outline.first_window, Turn::kOver, stop);
 }
 
 /// Read the next unit's packets, or make a unit of what is lost when they cannot be read; null when
@@ -280,36 +349,52 @@ std::shared_ptr<UnitJob> VideoFeed::cut_unit(OpenVideo& slot, const UnitOutline&
   job->clip_bytes =
       plan_.clip_bytes + sample.bytes() + window_facts_bytes(options_.window.num_frames);
   slot.clips_left -= job->clips();
+  ++slot.units_done;
   if (--slot.units_left == 0) slot = OpenVideo();
   return job;
 }
 
-bool VideoFeed::push_job(std::shared_ptr<UnitJob> job, const std::stop_token& stop) {
+bool VideoFeed::push_job(std::shared_ptr<UnitJob> job, std::uint64_t first_window, Turn turn,
+                         const std::stop_token& stop) {
+  auto place = mark(turn);
+  const ClipId& id = job->sample->context.id;
+  place->sample = {id.shard, id.sample};
+  place->first_window = first_window;
+  job->mark = std::move(place);
+  return push_marked(std::move(job), stop);
+}
+
+bool VideoFeed::push_marked(std::shared_ptr<UnitJob> job, const std::stop_token& stop) {
   const std::size_t clips = job->clips();
   if (line_.push(std::move(job), stop)) return true;
   clips_unpushed_ += clips;
   return false;
 }
 
-/// Whoever leaves the tier leaves first: its bytes are what the unit goes into.
+/// Whoever leaves the tier leaves first: its bytes are what the unit goes into. A state taken while
+/// units leave for its sake says that it is still to come.
 bool VideoFeed::push_through_tier(OpenVideo& slot, const UnitOutline& outline,
                                   const std::stop_token& stop) {
   ClipId id = slot.sample->context.id;
   id.window = outline.first_window;
   const std::uint64_t bytes = tier_->item_bytes(outline, *slot.sample->context.sample);
-  leaving_.clear();
-  tier_->feed(id, bytes, outline.clips, leaving_);
-  bool stays = true;
-  for (const ClipId& leaves : leaving_) {
-    if (leaves != id) {
-      if (!push_leaving(leaves, stop)) return false;
-      continue;
-    }
-    stays = false;
-    auto job = cut_unit(slot, outline, stop);
-    if (job == nullptr || !push_job(std::move(job), stop)) return false;
+  ShuffleOrder& order = tier_->order();
+  while (order.must_leave_for(bytes)) {
+    const ClipId leaves = order.leave_for_room();
+    tier_step(OrderStep::Kind::kLeaveForRoom);
+    if (!push_leaving(leaves, Turn::kGoesOn, stop)) return false;
   }
-  if (!stays) return true;
+  const bool one_leaves = order.enter(id, bytes, outline.clips);
+  tier_step(OrderStep::Kind::kEnter, id, bytes, outline.clips);
+  if (one_leaves) {
+    const ClipId leaves = order.leave();
+    tier_step(OrderStep::Kind::kLeave);
+    if (leaves == id) {
+      auto job = cut_unit(slot, outline, stop);
+      return job != nullptr && push_job(std::move(job), outline.first_window, Turn::kOver, stop);
+    }
+    if (!push_leaving(leaves, Turn::kOverWithoutCut, stop)) return false;
+  }
   auto job = cut_unit(slot, outline, stop);
   if (job == nullptr) return false;
   tier_->put(id, std::move(job), bytes);
@@ -317,7 +402,7 @@ bool VideoFeed::push_through_tier(OpenVideo& slot, const UnitOutline& outline,
 }
 
 /// Push a unit that leaves the tier, once there is room where units wait for a decoder.
-bool VideoFeed::push_leaving(const ClipId& id, const std::stop_token& stop) {
+bool VideoFeed::push_leaving(const ClipId& id, Turn turn, const std::stop_token& stop) {
   auto job = tier_->take(id);
   for (std::uint64_t seen = freed_.version(); !job->packets.move_to(packets_);
        seen = freed_.version()) {
@@ -325,7 +410,7 @@ bool VideoFeed::push_leaving(const ClipId& id, const std::stop_token& stop) {
     clips_unpushed_ += job->clips();
     return false;
   }
-  return push_job(std::move(job), stop);
+  return push_job(std::move(job), id.window, turn, stop);
 }
 
 }  // namespace shardreel

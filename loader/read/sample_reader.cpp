@@ -71,7 +71,8 @@ class IndexedReader final : public SampleReader {
   bool begin(IndexedSample row) {
     if (row.ordinal % options_.modulo != options_.remainder) return false;
     failure_ = refuse_sample(row, shard_, options_, reading_.capacity);
-    wanted_ = !reading_.wants_key || reading_.wants_key(row.key);
+    wanted_ = begun_++ >= reading_.unread && (!reading_.wants_key || reading_.wants_key(row.key)) &&
+              (!reading_.wants_ordinal || reading_.wants_ordinal(row.ordinal));
     filled_ = 0;
     position_ = row.offset;
     pending_.emplace();
@@ -133,6 +134,7 @@ class IndexedReader final : public SampleReader {
   ShardReaderOptions options_;
   const IndexedReading reading_;
   std::uint64_t next_ = 0;         ///< position in the index
+  std::uint64_t begun_ = 0;        ///< samples of this rank
   std::uint64_t position_ = 0;     ///< in the archive
   std::optional<Sample> pending_;  ///< being put together
   std::size_t filled_ = 0;         ///< of its fields

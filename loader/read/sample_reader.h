@@ -37,6 +37,8 @@ struct IndexedReading {
   std::uint64_t capacity = 0;  ///< of the allocator; samples fail as if all fields were read
   /// Fields of other keys are not read (their `content` is null); empty = all are wanted.
   std::function<bool(const std::string& key)> wants_key;
+  std::function<bool(std::uint64_t ordinal)> wants_ordinal;  ///< likewise
+  std::uint64_t unread = 0;  ///< events at the beginning, of which nothing is read either
 };
 
 /// The failure that reading this sample in order with these options would give; nothing when it

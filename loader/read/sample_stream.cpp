@@ -14,6 +14,16 @@ SampleStream::SampleStream(ReadService& service, SampleStreamOptions options, st
       options_(std::move(options)),
       stop_(std::move(stop)),
       news_(std::make_shared<Signal>()) {
+  if (options_.from) {
+    const StreamPosition& from = *options_.from;
+    next_shard_ = from.next_shard;
+    turn_ = from.turn;
+    turns_.resize(from.turns.size());
+    for (std::size_t i = 0; i < turns_.size(); ++i) {
+      if (from.turns[i].open) open(turns_[i], from.turns[i].shard, from.turns[i].taken);
+    }
+    return;
+  }
   const std::size_t open =
       std::min<std::size_t>(service.options().open_shards, options_.share.shards.size());
   turns_.resize(open);
@@ -26,26 +36,43 @@ SampleStream::~SampleStream() {
   }
 }
 
-void SampleStream::open_next(Turn& turn) {
-  if (next_shard_ == options_.share.shards.size()) {
-    turn.slot = nullptr;
-    return;
-  }
-  const InputOptions& input = service_.options();
+ShardSlotOptions slot_options(const InputOptions& input, const SampleStreamOptions& options) {
   ShardSlotOptions slot;
   slot.reader.integrity = input.integrity;
-  slot.reader.member_inline_bytes = options_.inline_bytes;
+  slot.reader.member_inline_bytes = options.inline_bytes;
   slot.reader.max_member_bytes = input.max_member_bytes;
   slot.reader.spool_dir = input.spool_dir;
   slot.reader.large_fields = input.video_fields;
-  slot.share_bytes = options_.shard_bytes;
+  slot.share_bytes = options.shard_bytes;
   slot.index_dir = input.index_dir;
-  slot.wants_key = options_.wants_key;
-  slot.reader.modulo = options_.share.modulo;
-  slot.reader.remainder = options_.share.remainder;
-  turn.shard_number = options_.share.shards[next_shard_++];
-  turn.slot = service_.open_slot(turn.shard_number, std::move(slot), news_, stop_);
+  slot.wants_key = options.wants_key;
+  slot.reader.modulo = options.share.modulo;
+  slot.reader.remainder = options.share.remainder;
+  return slot;
+}
+
+void SampleStream::open_next(Turn& turn) {
+  if (next_shard_ == options_.share.shards.size()) {
+    turn = Turn();
+    return;
+  }
+  open(turn, options_.share.shards[next_shard_++], 0);
+}
+
+void SampleStream::open(Turn& turn, std::uint64_t shard, std::uint64_t given) {
+  turn.shard_number = shard;
+  turn.taken = turn.to_skip = given;
+  ShardSlotOptions slot = slot_options(service_.options(), options_);
+  slot.unread = given;
+  turn.slot = service_.open_slot(shard, std::move(slot), news_, stop_);
   turn.slot->start();
+}
+
+StreamPosition SampleStream::position() const {
+  StreamPosition position{next_shard_, turn_, {}};
+  for (const Turn& turn : turns_)
+    position.turns.push_back({turn.shard_number, turn.taken, turn.slot != nullptr});
+  return position;
 }
 
 std::optional<SampleEvent> SampleStream::next() {
@@ -60,6 +87,12 @@ std::optional<SampleEvent> SampleStream::next() {
     SampleEvent event;
     switch (turn.slot->pop(event.item)) {
       case ShardSlot::State::kItem:
+        if (turn.to_skip > 0) {
+          --turn.to_skip;
+          event = SampleEvent();
+          break;
+        }
+        ++turn.taken;
         event.shard_number = turn.shard_number;
         turn_ = (turn_ + 1) % turns_.size();
         return event;

@@ -26,12 +26,30 @@ struct SampleEvent {
   ReadItem item;
 };
 
+/// Where a stream stands, between two events.
+struct StreamPosition {
+  struct Turn {
+    std::uint64_t shard = 0;  ///< number in the expanded list
+    std::uint64_t taken = 0;  ///< events that it gave
+    bool open = false;        ///< false: no shard was left for this turn
+    friend bool operator==(const Turn&, const Turn&) = default;
+  };
+  std::uint64_t next_shard = 0;  ///< of the share, to be opened next
+  std::uint64_t turn = 0;        ///< that gives the next event
+  std::vector<Turn> turns;
+  friend bool operator==(const StreamPosition&, const StreamPosition&) = default;
+};
+
 struct SampleStreamOptions {
   ShardShare share;
   std::uint64_t shard_bytes = 0;   ///< memory per open shard
   std::uint64_t inline_bytes = 0;  ///< members up to this are read whole
   std::function<bool(const std::string& key)> wants_key = {};  ///< see IndexedReading
+  std::optional<StreamPosition> from = {};  ///< begin there; nothing = at the share's beginning
 };
+
+/// How the shards of a stream are opened.
+ShardSlotOptions slot_options(const InputOptions& input, const SampleStreamOptions& options);
 
 /// Takes a share of the list; gives its samples and failures in a fixed order. When a shard ends,
 /// the next one of the share takes its turn. Waits for the shard whose turn it is. Used by one
@@ -50,12 +68,18 @@ class SampleStream {
   /// "shard X at byte Y" that `next` waits for; empty when it does not wait.
   [[nodiscard]] std::string waiting_for() const;
 
+  /// Where it stands; by the thread that uses it.
+  [[nodiscard]] StreamPosition position() const;
+
  private:
   struct Turn {
     std::uint64_t shard_number = 0;
+    std::uint64_t taken = 0;          // events given
+    std::uint64_t to_skip = 0;        // events that were given before the stream began here
     std::shared_ptr<ShardSlot> slot;  // shared with the slot's job in flight
   };
   void open_next(Turn& turn);
+  void open(Turn& turn, std::uint64_t shard, std::uint64_t given);
 
   ReadService& service_;
   const SampleStreamOptions options_;

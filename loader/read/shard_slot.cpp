@@ -188,7 +188,10 @@ std::unique_ptr<SampleReader> ShardSlot::make_reader(std::unique_ptr<ByteStream>
   index_charge_ = std::move(*charge);
   index_ = std::move(opened.index);
   return read_by_index(std::move(file), *index_, url_, std::move(options),
-                       {.capacity = options_.share_bytes, .wants_key = options_.wants_key});
+                       {.capacity = options_.share_bytes,
+                        .wants_key = options_.wants_key,
+                        .wants_ordinal = options_.wants_ordinal,
+                        .unread = options_.unread});
 }
 
 /// One step of the reader; an exception (no memory for a name or a table) ends the shard, not the

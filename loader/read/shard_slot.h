@@ -35,7 +35,11 @@ struct ShardSlotOptions {
   std::uint64_t share_bytes = 0;
   std::string index_dir;  ///< where indexes are; empty = beside the shards
   std::function<bool(const std::string& key)> wants_key;  ///< see IndexedReading
-  std::function<void(const Error&)> index_ignored;        ///< told why an index is not used
+  /// The first events are only counted by who pops them: by an index, nothing of them is read.
+  std::uint64_t unread = 0;
+  /// By an index, nothing is read of samples that this refuses; empty = all are wanted.
+  std::function<bool(std::uint64_t ordinal)> wants_ordinal;
+  std::function<void(const Error&)> index_ignored;  ///< told why an index is not used
 };
 
 /// Takes a shard's URL; gives its samples in order through `pop`, by its index where it has one.

@@ -43,6 +43,21 @@ class ShuffleOrder {
   /// Give all that is held, in order.
   void drain(std::vector<ClipId>& out);
 
+  // `feed` and `drain` step by step, for who has to stop in between. An item that does not pass by
+  // enters once nothing has to leave for it any more; when `enter` says so, one leaves then.
+  [[nodiscard]] bool passes_by(std::uint64_t bytes) const noexcept {
+    return bytes > options_.capacity_bytes;
+  }
+  [[nodiscard]] bool must_leave_for(std::uint64_t bytes) const noexcept {
+    return held_bytes_ + bytes > options_.capacity_bytes;
+  }
+  ClipId leave_for_room();
+  bool enter(const ClipId& id, std::uint64_t bytes, std::uint64_t clips);
+  ClipId leave();  ///< after `enter` said so, or at the end; something must be held
+
+  /// Ids of what is held, in the order in which it lies.
+  [[nodiscard]] std::vector<ClipId> held() const;
+
   [[nodiscard]] std::uint64_t held_bytes() const noexcept { return held_bytes_; }
   [[nodiscard]] std::size_t size() const noexcept { return items_.size(); }
 
@@ -57,8 +72,6 @@ class ShuffleOrder {
     std::uint64_t bytes = 0;
     std::uint64_t clips = 1;
   };
-  void leave(std::vector<ClipId>& out);
-
   ShuffleOrderOptions options_;
   std::uint64_t epoch_ = 0;
   std::uint64_t draws_ = 0;    // keys the random choices: draw n is a function of (seed, epoch, n)

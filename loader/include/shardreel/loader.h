@@ -25,6 +25,13 @@ struct EpochSize {
   std::uint64_t clips = 0, batches = 0;
 };
 
+/// Where a loader stands after the last batches that were handed out, as one JSON object to be kept
+/// as it is: positions, the identities in the shuffle, what decides order and pixels. No clips:
+/// they are read again. docs/determinism.md says what a resume costs.
+struct LoaderState {
+  std::string json;
+};
+
 /// Feeds batches of clips from tar shards.
 ///
 /// A lane is one device of `devices`; lanes are independent ranks (global rank = rank * lanes +
@@ -35,6 +42,10 @@ class Loader {
   /// Plan the memory, start the threads, begin to read. Throws ShardreelError: kInvalidOption with
   /// every problem of the options, kMemory with the figure that would do.
   static Loader open(const LoaderOptions& options, LogCallback log = {});
+  /// Go on behind the last batches of `from`, as if the run had never stopped. kInvalidOption names
+  /// all that differs from the run it was taken from: options that decide order or pixels, shards,
+  /// ranks, lanes.
+  static Loader open(const LoaderOptions& options, const LoaderState& from, LogCallback log = {});
 
   Loader(Loader&&) noexcept;
   Loader& operator=(Loader&&) noexcept;
@@ -64,6 +75,13 @@ class Loader {
   /// is missing. The first call may read them all.
   [[nodiscard]] std::optional<EpochSize> epoch_size(std::uint64_t epoch,
                                                     std::size_t lane = 0) const;
+
+  /// Return the state after what `next` gave last on each lane, also after `stop` and failures.
+  /// What another thread is just being given may be in it or not.
+  [[nodiscard]] LoaderState state_dict() const;
+  /// Stop, and open again with the same options behind `from`; see `open`. Not while another thread
+  /// uses this loader.
+  void load_state_dict(const LoaderState& from);
 
   /// Stop everything; waits wake within a second. Safe from any thread but a log callback's, and
   /// more than once.

@@ -156,7 +156,7 @@ TEST(ShuffleOrder, RefusesAStateThatDoesNotFit) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_NE(refused.error().message.find("shuffle_bytes 100"), std::string::npos);
   EXPECT_FALSE(other.restore("nonsense").has_value());
-  EXPECT_FALSE(order.restore("2 100 1 3 0 0 0 1 5 0 0 0 0 1000 1").has_value());
+  EXPECT_FALSE(order.restore("3 100 1 3 0 0 0 1 5 1 0 0 0 1000 1").has_value());
 }
 
 // Every item should end up anywhere the buffer lets it: a chi-square test over first positions.
