@@ -91,6 +91,12 @@ int run(int argc, char** argv, std::string& last_step) {
       ->check(CLI::PositiveNumber);
   feed_app->add_option("--clips-out", feed.clips_out, "Write one JSON line for each clip delivered")
       ->type_name("FILE.jsonl");
+  feed_app
+      ->add_option("--state-out", feed.state_out,
+                   "Write where the run stands at its end, also after a signal")
+      ->type_name("FILE.json");
+  feed_app->add_option("--resume", feed.resume, "Go on where --state-out says that a run stood")
+      ->type_name("FILE.json");
   feed_app->add_flag("!--no-pixel-digest", feed.pixel_digest,
                      "Leave out the digest of the pixels, which takes time in every batch");
   feed_app->add_flag("--json", feed.json, "Print one JSON object on standard output");

@@ -128,7 +128,8 @@ LoaderOptions parse_options(const std::string& json) {
 /// The loader; everything that may wait does so without the interpreter's lock.
 class PyLoader {
  public:
-  PyLoader(const std::string& options, const py::object& log) {
+  /// `state` is JSON, or empty.
+  PyLoader(const std::string& options, const py::object& log, const std::string& state) {
     const LoaderOptions parsed = parse_options(options);
     // The callback lives as long as the process: the loader's threads may call it until they are
     // joined, and dropping it would need the interpreter, which may be gone.
@@ -144,7 +145,9 @@ class PyLoader {
     };
     try {
       const py::gil_scoped_release unlocked;
-      loader_ = std::make_unique<Loader>(Loader::open(parsed, std::move(forward)));
+      loader_ = std::make_unique<Loader>(
+          state.empty() ? Loader::open(parsed, std::move(forward))
+                        : Loader::open(parsed, LoaderState{state}, std::move(forward)));
     } catch (const ShardreelError& error) {
       raise(error.error());
     }
@@ -179,6 +182,11 @@ class PyLoader {
     get().set_epoch(epoch);
   }
   [[nodiscard]] std::uint64_t epoch(std::size_t lane) const { return get().epoch(lane); }
+  [[nodiscard]] std::string state() const {
+    const Loader& loader = get();
+    const py::gil_scoped_release unlocked;
+    return loader.state_dict().json;
+  }
   /// (clips, batches) of an epoch, or None where indexes do not tell.
   [[nodiscard]] py::object epoch_size(std::uint64_t epoch, std::size_t lane) const {
     const Loader& loader = get();
@@ -308,11 +316,13 @@ PYBIND11_MODULE(_shardreel, module) {
       .def("__len__", &PyBatch::size);
 
   py::class_<PyLoader>(module, "Loader")
-      .def(py::init<const std::string&, const py::object&>(), py::arg("options"), py::arg("log"))
+      .def(py::init<const std::string&, const py::object&, const std::string&>(),
+           py::arg("options"), py::arg("log"), py::arg("state") = "")
       .def("next", &PyLoader::next, py::arg("lane") = 0)
       .def("set_epoch", &PyLoader::set_epoch)
       .def("epoch", &PyLoader::epoch, py::arg("lane") = 0)
       .def("epoch_size", &PyLoader::epoch_size, py::arg("epoch"), py::arg("lane") = 0)
+      .def("state", &PyLoader::state)
       .def("stop", &PyLoader::stop)
       .def("close", &PyLoader::close)
       .def("abandon", &PyLoader::abandon)

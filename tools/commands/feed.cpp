@@ -91,6 +91,31 @@ class ClipLines {
   std::unique_ptr<std::FILE, Close> file_;
 };
 
+/// Read the file of --resume.
+LoaderState read_state_file(const std::string& path) {
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "re"),
+                                                             &std::fclose);
+  if (!file) throw ShardreelError(io_error(path, "cannot open --resume"));
+  LoaderState state;
+  std::vector<char> block(std::size_t{1} << 16);
+  while (const std::size_t got = std::fread(block.data(), 1, block.size(), file.get()))
+    state.json.append(block.data(), got);
+  if (std::ferror(file.get()) != 0) throw ShardreelError(io_error(path, "cannot read --resume"));
+  return state;
+}
+
+/// Write the file of --state-out; an older one stays until the new one is whole.
+void write_state_file(const std::string& path, const LoaderState& state) {
+  const std::string part = path + ".part";
+  std::FILE* file = std::fopen(part.c_str(), "we");
+  if (file == nullptr) throw ShardreelError(io_error(part, "cannot open --state-out"));
+  const bool written =
+      std::fwrite(state.json.data(), 1, state.json.size(), file) == state.json.size() &&
+      std::fflush(file) == 0 && fsync(fileno(file)) == 0;
+  if (std::fclose(file) != 0 || !written || std::rename(part.c_str(), path.c_str()) != 0)
+    throw ShardreelError(io_error(path, "cannot write --state-out"));
+}
+
 /// The consumers: one thread a lane, each keeping its lane's digests.
 class Consumers {
  public:
@@ -256,10 +281,12 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
   SignalWatch signals;
   std::optional<Loader> loader;
   try {
-    loader = Loader::open(options, [&console](LogLevel level, std::string_view text) {
+    const LogCallback log = [&console](LogLevel level, std::string_view text) {
       console.line(
           fmt::format("{}{}", level == LogLevel::kWarning ? "warning: " : "", for_terminal(text)));
-    });
+    };
+    loader = command.resume.empty() ? Loader::open(options, log)
+                                    : Loader::open(options, read_state_file(command.resume), log);
   } catch (const ShardreelError& error) {
     // Before anything runs, too little memory is a question of options as well.
     const bool plan_refused = error.error().code == ErrorCode::kMemory;
@@ -282,6 +309,7 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
     outcome.failure.reset();
   try {
     lines.finish();
+    if (!command.state_out.empty()) write_state_file(command.state_out, loader->state_dict());
   } catch (const ShardreelError& error) {
     if (!outcome.failure) outcome.failure = error.error();
   }

@@ -16,6 +16,8 @@ struct FeedCommand {
   std::uint64_t max_batches = 0;  ///< each lane ends after so many; 0 = no bound
   bool pixel_digest = true;       ///< reads every byte of every batch
   std::string clips_out;          ///< JSON lines, one a clip; empty = none
+  std::string state_out;          ///< file for the state after the last batches; empty = none
+  std::string resume;             ///< file with a state to go on from; empty = none
   bool json = false;              ///< one JSON object on standard output instead of text
 };
 

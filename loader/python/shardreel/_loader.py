@@ -77,6 +77,7 @@ class Loader:
         self._tensors = tensors
         self._to_tensor, self._make_integers = _maker(tensors)
         self._core, self._process, self._epoch, self._closed = None, None, None, False
+        self._state = ""  # JSON: to be opened from, or of the last batch before it was closed
         problems = _shardreel.check_options(_to_json(self._options))
         if problems:
             raise OptionError("\n".join(problems), "invalid_option")
@@ -93,7 +94,7 @@ class Loader:
                 "process that uses it (make the Loader there, or use DataLoader(num_workers=0))",
                 "stopped")
         if self._core is None:
-            self._core = _shardreel.Loader(_to_json(self._options), _forward_log)
+            self._core = _shardreel.Loader(_to_json(self._options), _forward_log, self._state)
             self._process = os.getpid()
             _open.add(self)
             if self._epoch is not None:
@@ -107,9 +108,10 @@ class Loader:
 
     def close(self):
         """Stop and give all memory back, except that of batches which are still held."""
-        self._closed = True
-        if self._core is not None and self._process == os.getpid():
+        if self._core is not None and self._process == os.getpid() and not self._closed:
+            self._state = self._core.state()
             self._core.close()
+        self._closed = True
 
     def __enter__(self):
         return self.open()
@@ -165,6 +167,31 @@ class Loader:
         self._epoch = epoch
         if self._core is not None:
             self.open()._core.set_epoch(epoch)
+
+    def state_dict(self):
+        """Where the loader stands after the last batch it gave, as a dict to be saved with the model
+        (`torch.save`, json); docs/determinism.md. Not what was read ahead: after a stop, an exception or
+        SIGTERM it is still the state of that batch. Also of a closed loader."""
+        if self._closed and not self._state:
+            raise ShardreelError("the loader was closed before it was opened: it has no state", "stopped")
+        return json.loads(self._state if self._closed else self.open()._core.state())
+
+    def load_state_dict(self, state):
+        """Go on behind the last batch of `state`, taken from a loader of the same options, shards, rank
+        and world size: what comes is what would have come, byte for byte. OptionError says what
+        differs."""
+        if self._closed:
+            raise ShardreelError("the loader is closed; make a new one", "stopped")
+        text = json.dumps(state)
+        if self._core is not None:
+            self.stop()
+            self._core = None
+        self._state, self._epoch = text, None
+        try:
+            self.open()
+        except ShardreelError:
+            self._state = ""
+            raise
 
     @property
     def options(self):

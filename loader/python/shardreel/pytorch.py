@@ -28,6 +28,13 @@ class ClipDataset(torch.utils.data.IterableDataset):
     def set_epoch(self, epoch):
         self._loader.set_epoch(epoch)
 
+    def state_dict(self):
+        """See Loader.state_dict; not with worker processes, which run ahead of what was trained on."""
+        return self._loader.state_dict()
+
+    def load_state_dict(self, state):
+        self._loader.load_state_dict(state)
+
     def __iter__(self):
         worker = torch.utils.data.get_worker_info()
         for batch in self._batches(worker):

@@ -394,9 +394,9 @@ std::string options_page() {
   }
   page << "\n`shardreel feed` and `shardreel plan` also take `--config FILE.json` (an object with "
           "these names; flags win over it) and `--json`.\n"
-          "`feed` takes `--max-batches N` (a lane ends after N batches) and `--clips-out "
-          "FILE.jsonl` "
-          "(a line for each delivered clip).\n";
+          "`feed` takes `--max-batches N` (a lane ends after N batches), `--clips-out "
+          "FILE.jsonl` (a line for each delivered clip), `--state-out FILE.json` and `--resume "
+          "FILE.json` (docs/determinism.md).\n";
   return page.str();
 }
 
