@@ -108,6 +108,22 @@ if $training; then
     exit 1
   }
 fi
+if $training; then
+  echo
+  echo "Stopping after 20 batches and resuming, against a run that is not stopped:"
+  demonstrate() { "$shardreel" feed "$shards" --clips-out "$work/$1.jsonl" "${@:2}" >/dev/null; }
+  demonstrate whole
+  demonstrate first --max-batches 20 --state-out "$work/state.json"
+  demonstrate rest --resume "$work/state.json"
+  whole=$(sha256sum <"$work/whole.jsonl")
+  resumed=$(cat "$work/first.jsonl" "$work/rest.jsonl" | sha256sum)
+  echo "  not stopped  ${whole%% *}"
+  echo "  resumed      ${resumed%% *}"
+  if [ "$whole" != "$resumed" ]; then
+    echo "quickstart: the resumed run gave other clips" >&2
+    exit 1
+  fi
+fi
 echo
 echo "Next: '$shardreel feed --help' lists the options, '$shardreel plan ...' shows the memory plan,"
 echo "and README.md has the C++ example, which reads these shards."

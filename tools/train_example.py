@@ -7,6 +7,9 @@ The shards are those of tools/quickstart.sh: random textures in one of eight mot
 No single frame shows a motion, and no texture of the held-out shards is in the others. So the network
 learns only from clips that are whole and in order, keep their labels, and come mixed.
 
+With --checkpoint FILE it saves itself every few batches: network, optimizer, random numbers and where the
+loader stands. Killed and started again with the same arguments, it goes on with the same losses.
+
 It runs on a GPU where torch has one. Several processes are ranks of one job, e.g. by torchrun, or
 
     export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500
@@ -91,9 +94,43 @@ def sum_over_ranks(numbers):
     return numbers.tolist()
 
 
-def train_epoch(network, optimizer, batches, device):
-    """One pass over `batches`; return the mean loss, the accuracy and the number of clips."""
-    sums = torch.zeros(3, dtype=torch.float64, device=device)
+class Checkpoint:
+    """Everything that decides how training goes on, in one file that is replaced as a whole."""
+
+    def __init__(self, path, network, optimizer, loader):
+        self.path, self.network, self.optimizer, self.loader = path, network, optimizer, loader
+        self.batches = 0
+
+    def save(self, epoch, sums):
+        if self.path is None:
+            return
+        torch.save({"epoch": epoch, "sums": sums, "network": self.network.state_dict(),
+                    "optimizer": self.optimizer.state_dict(), "random": torch.get_rng_state(),
+                    "loader": self.loader.state_dict()}, self.path + ".part")
+        os.replace(self.path + ".part", self.path)
+
+    def after_batch(self, epoch, sums, every=5):
+        self.batches += 1
+        if self.batches % every == 0:
+            self.save(epoch, sums)
+
+    def load(self):
+        """Return the epoch and its sums so far; the first epoch and none without a file."""
+        if self.path is None or not os.path.exists(self.path):
+            return 0, None
+        saved = torch.load(self.path)
+        self.network.load_state_dict(saved["network"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        torch.set_rng_state(saved["random"])
+        self.loader.load_state_dict(saved["loader"])
+        return saved["epoch"], saved["sums"]
+
+
+def train_epoch(network, optimizer, batches, device, after_batch=None, sums=None):
+    """One pass over `batches`, or the rest of it behind `sums`; return the mean loss, the accuracy and the
+    number of clips."""
+    if sums is None:
+        sums = torch.zeros(3, dtype=torch.float64, device=device)
     for batch in batches:
         clips, labels = mirror_some(batch["video"], batch["cls"])
         clips, labels = clips.to(device), labels.to(device)
@@ -104,6 +141,8 @@ def train_epoch(network, optimizer, batches, device):
         optimizer.step()
         right = (scores.argmax(1) == labels).sum()
         sums += torch.stack([loss.detach() * len(labels), right, torch.full_like(right, len(labels))])
+        if after_batch is not None:
+            after_batch(sums)
     loss, right, clips = sum_over_ranks(sums)
     return loss / clips, right / clips, int(clips)
 
@@ -136,8 +175,14 @@ def train(options):
 
     train_loader, heldout_loader = make_loaders(options, ranks)
     with train_loader, heldout_loader:
-        for epoch in range(options.epochs):
-            loss, accuracy, clips = train_epoch(trained, optimizer, train_loader, device)
+        checkpoint = Checkpoint(options.checkpoint, network, optimizer, train_loader)
+        first, sums = checkpoint.load()
+        heldout_loader.set_epoch(first)
+        for epoch in range(first, options.epochs):
+            loss, accuracy, clips = train_epoch(
+                trained, optimizer, train_loader, device,
+                lambda so_far, epoch=epoch: checkpoint.after_batch(epoch, so_far), sums)
+            sums = None
             heldout, heldout_clips = evaluate(network, heldout_loader, device)
             if rank == 0:
                 print(f"epoch {epoch}: loss {loss:.4f}, accuracy {accuracy:.1%} of {clips} clips; "
@@ -158,8 +203,12 @@ def main():
     parser.add_argument("--batches-per-epoch", type=int, default=26)
     parser.add_argument("--batch-size", type=int, default=16, help="of all ranks together")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--checkpoint", metavar="FILE",
+                        help="save to it, and go on from it where it is there; for one process")
     parser.add_argument("--min-accuracy", type=float, default=0, help="exit with 1 below it, e.g. 0.9")
     options = parser.parse_args()
+    if options.checkpoint and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        parser.error("--checkpoint is for one process: ranks that are killed may stand at different batches")
     begin = time.monotonic()
     accuracy = train(options)
     if int(os.environ.get("RANK", 0)) == 0:

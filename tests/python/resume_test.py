@@ -28,10 +28,11 @@ try:
     loader.load_state_dict(json.load(open(state_file)))
 except FileNotFoundError:
     pass
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+stopped = []
+signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
 given = 0
 try:
-    while given != most and loader.epoch < options["epochs"]:
+    while not stopped and given != most and loader.epoch < options["epochs"]:
         batch = loader.next()
         if batch is None:
             continue
@@ -42,6 +43,7 @@ try:
 finally:
     with open(state_file, "w") as out:
         json.dump(loader.state_dict(), out)
+sys.exit(143 if stopped else 0)
 """
 
 
@@ -60,7 +62,8 @@ class ResumeTest(unittest.TestCase):
                                 stdout=subprocess.PIPE, text=True)
 
     def finish(self, process, status=0):
-        out, _ = process.communicate(timeout=120)
+        out = process.stdout.read()  # not communicate: it leaves out what readline has buffered
+        process.wait(timeout=120)
         self.assertEqual(process.returncode, status)
         return out.splitlines()
 

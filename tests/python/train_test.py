@@ -50,6 +50,21 @@ class ExampleTest(unittest.TestCase):
         self.assertEqual(process.returncode, status, errors)
         return [tuple(map(float, found)) for found in LINE.findall(out)], out
 
+    def test_killed_and_resumed_it_has_the_same_losses(self):
+        path = os.path.join(support.WORK, "checkpoint.pt")
+        if os.path.exists(path):
+            os.remove(path)
+        epochs, _ = self.finish(self.start())
+        killed = self.start("--checkpoint", path)
+        first = LINE.search(killed.stdout.readline())
+        # Somewhere in the second epoch, or later: wherever that is, the rest must be the same.
+        killed.kill()
+        killed.communicate()
+        self.assertEqual(tuple(map(float, first.groups())), epochs[0])
+        resumed, out = self.finish(self.start("--checkpoint", path))
+        self.assertTrue(resumed, out)
+        self.assertEqual(resumed, epochs[-len(resumed):])
+
     def test_the_loss_falls_and_is_the_same_each_time(self):
         runs = [self.start(), self.start()]
         (epochs, out), (again, _) = self.finish(runs[0]), self.finish(runs[1])
