@@ -7,10 +7,13 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <mutex>
 #include <random>
+#include <thread>
 
 #include "shardreel/shard_reader.h"
 #include "shardreel/shard_writer.h"
@@ -144,60 +147,96 @@ class Schedule {
   double rate_;
 };
 
+/// A server of its own, and what a reader sees of it under one schedule after the other.
+class Trial {
+ public:
+  Trial(const std::vector<std::string>& contents, FaultServer::Kind kind)
+      : contents_(contents),
+        server_([this](const SeenRequest& seen) { return reply(seen); }, kind) {
+    for (int s = 0; s < kShards; ++s) urls_.push_back(server_.url(fmt::format("/{}.tar", s)));
+    options_.ca_file = FaultServer::ca_file();
+    options_.stall_timeout = 0.2;
+    options_.retries = 6;
+  }
+
+  /// What comes without a fault.
+  std::optional<std::uint64_t> right() {
+    testing::Remote remote(options_);
+    const auto digest = digest_of(remote, urls_);
+    EXPECT_TRUE(digest) << digest.error().describe();
+    return digest ? std::optional(*digest) : std::nullopt;
+  }
+
+  /// Return whether the bytes came; else the error says what it must.
+  bool run(std::uint64_t seed, std::uint64_t right) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    std::mt19937_64 random(seed);
+    plan(std::make_unique<Schedule>(seed, 0.05 + 0.1 * static_cast<double>(random() % 8)));
+    testing::Remote remote(options_);
+    const auto begin = std::chrono::steady_clock::now();
+    const auto digest = digest_of(remote, urls_);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s);
+    if (digest) {
+      EXPECT_EQ(*digest, right);
+    } else {
+      const Error& error = digest.error();
+      EXPECT_TRUE(error.offset) << error.describe();
+      EXPECT_THAT(error.describe(), ::testing::HasSubstr("127.0.0.1"));
+      EXPECT_THAT(error.message, ::testing::HasSubstr("attempt"));
+    }
+    plan(nullptr);
+    // Connections' buffers are held as long as the client lives; ranges are not.
+    const RemoteShape shape;
+    EXPECT_LE(remote.ledger.snapshot().total.peak, shape.total_bytes());
+    EXPECT_EQ(remote.ledger.snapshot().total.now, shape.connections * shape.connection_bytes);
+    return static_cast<bool>(digest);
+  }
+
+ private:
+  /// What is answered from now on; the server may still be at a request of before.
+  void plan(std::unique_ptr<Schedule> schedule) {
+    const std::lock_guard lock(mutex_);
+    schedule_ = std::move(schedule);
+  }
+
+  FaultReply reply(const SeenRequest& request) {
+    const auto& content = contents_[static_cast<std::size_t>(request.target.at(1) - '0')];
+    FaultReply reply =
+        testing::range_reply(request, content, "\"" + request.target.substr(1, 1) + "\"");
+    const std::lock_guard lock(mutex_);
+    return schedule_ ? schedule_->spoil(request, std::move(reply), content) : reply;
+  }
+
+  const std::vector<std::string>& contents_;
+  std::vector<std::string> urls_;
+  InputOptions options_ = testing::quick_options();
+  std::mutex mutex_;
+  std::unique_ptr<Schedule> schedule_;
+  FaultServer server_;  // last: it calls
+};
+
 class FaultSchedules : public ::testing::TestWithParam<FaultServer::Kind> {};
 
 TEST_P(FaultSchedules, GiveTheSameBytesOrAFailureThatSaysWhere) {
   const std::vector<std::string> contents = make_contents();
   const std::uint64_t seed = testing::test_seed();
-  std::unique_ptr<Schedule> schedule;
-  FaultServer server(
-      [&](const SeenRequest& request) {
-        const auto& content = contents[static_cast<std::size_t>(request.target.at(1) - '0')];
-        FaultReply reply =
-            testing::range_reply(request, content, "\"" + request.target.substr(1, 1) + "\"");
-        return schedule ? schedule->spoil(request, std::move(reply), content) : reply;
-      },
-      GetParam());
-  std::vector<std::string> urls;
-  for (int s = 0; s < kShards; ++s) urls.push_back(server.url(fmt::format("/{}.tar", s)));
-
-  InputOptions options = testing::quick_options();
-  options.ca_file = FaultServer::ca_file();
-  options.stall_timeout = 0.2;
-  options.retries = 6;
-  std::optional<std::uint64_t> right;
-  {
-    testing::Remote remote(options);
-    const auto digest = digest_of(remote, urls);
-    ASSERT_TRUE(digest) << digest.error().describe();
-    right = *digest;
-  }
-  int failures = 0;
+  const std::uint64_t count = testing::rounds(250);
+  const auto right = Trial(contents, GetParam()).right();
+  ASSERT_TRUE(right);
   const std::size_t open_files = count_of("/proc/self/fd");
   const std::size_t tasks = count_of("/proc/self/task");
-  const std::uint64_t count = testing::rounds(250);
-  for (std::uint64_t round = 0; round < count; ++round) {
-    std::mt19937_64 random(seed + round);
-    schedule =
-        std::make_unique<Schedule>(seed + round, 0.05 + 0.1 * static_cast<double>(random() % 8));
-    testing::Remote remote(options);
-    const auto begin = std::chrono::steady_clock::now();
-    const auto digest = digest_of(remote, urls);
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, 60s);
-    if (digest) {
-      EXPECT_EQ(*digest, *right) << "seed " << seed + round;
-    } else {
-      ++failures;
-      const Error& error = digest.error();
-      EXPECT_TRUE(error.offset) << error.describe();
-      EXPECT_THAT(error.describe(), ::testing::HasSubstr("127.0.0.1")) << "seed " << seed + round;
-      EXPECT_THAT(error.message, ::testing::HasSubstr("attempt")) << "seed " << seed + round;
+  std::atomic<std::uint64_t> next = 0, failures = 0;
+  {
+    // A schedule is mostly waiting: many at a time.
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < 16; ++i) {
+      threads.emplace_back([&] {
+        Trial trial(contents, GetParam());
+        for (std::uint64_t round = next++; round < count; round = next++) {
+          if (!trial.run(seed + round, *right)) ++failures;
+        }
+      });
     }
-    schedule.reset();
-    // Connections' buffers are held as long as the client lives; ranges are not.
-    const RemoteShape shape;
-    EXPECT_LE(remote.ledger.snapshot().total.peak, shape.total_bytes());
-    EXPECT_EQ(remote.ledger.snapshot().total.now, shape.connections * shape.connection_bytes);
   }
   // The server's ends of closed connections go a moment later than ours.
   for (int i = 0; i < 500 && count_of("/proc/self/fd") > open_files; ++i) usleep(10'000);
@@ -205,8 +244,9 @@ TEST_P(FaultSchedules, GiveTheSameBytesOrAFailureThatSaysWhere) {
   for (int i = 0; i < 500 && count_of("/proc/self/task") > tasks; ++i) usleep(10'000);
   EXPECT_LE(count_of("/proc/self/task"), tasks);
   // Most schedules must be survived, or the test shows nothing.
-  EXPECT_LT(failures, static_cast<int>(count / 2 + 1)) << "of " << count;
-  std::printf("%llu schedules, %d failed\n", static_cast<unsigned long long>(count), failures);
+  EXPECT_LT(failures, count / 2 + 1) << "of " << count;
+  std::printf("%llu schedules, %llu failed\n", static_cast<unsigned long long>(count),
+              static_cast<unsigned long long>(failures.load()));
 }
 INSTANTIATE_TEST_SUITE_P(Plain, FaultSchedules, ::testing::Values(FaultServer::Kind::kPlain));
 INSTANTIATE_TEST_SUITE_P(Tls, FaultSchedules, ::testing::Values(FaultServer::Kind::kTls));
