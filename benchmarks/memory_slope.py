@@ -4,8 +4,9 @@
     benchmarks/memory_slope.py SHARDS... [--minutes 20] [--budgets 192MiB 512MiB 2GiB] [--out FILE]
                                [--feed OPTIONS]
 
-One process a budget, all at the same time. The line is fitted to the second half of the samples. It
-rises when its slope is above twice its standard error and would add 2 % of the budget in the time that
+One process a budget, all at the same time. The peak is that of PSS. The line is fitted to the second
+half of the samples of anonymous PSS: a share of a library's pages grows when another process that maps
+it ends. It rises when its slope is above twice its standard error and would add 2 % of the budget in the time that
 was measured. Prints one JSON object; status 1 when a peak is above the budget + 96 MiB or a line
 rises.
 """
@@ -61,14 +62,15 @@ def main():
         for budget, process in running.items():
             if process.poll() is not None:
                 sys.exit(f"feeding with {budget} ended early with status {process.returncode}")
-            samples[budget].append((time.monotonic() - began, pss_bytes(process.pid)))
+            samples[budget].append((time.monotonic() - began, pss_bytes(process.pid),
+                                    pss_bytes(process.pid, "Pss_Anon:")))
     report, good = {"minutes": options.minutes, "feed": options.feed, "budgets": {}}, True
     for budget, process in running.items():
         process.send_signal(signal.SIGTERM)
         told = json.loads(process.communicate(timeout=60)[0])
         points = samples[budget]
-        slope, error = fit(points[len(points) // 2:])
-        peak = max(value for _, value in points)
+        slope, error = fit([(at, anonymous) for at, _, anonymous in points[len(points) // 2:]])
+        peak = max(value for _, value, _ in points)
         rises = slope > 2 * error and slope * options.minutes * 60 > 0.02 * size(budget)
         within = peak <= size(budget) + ALLOWANCE
         good = good and within and not rises
@@ -76,7 +78,8 @@ def main():
             "peak_pss_bytes": peak, "allowed_bytes": size(budget) + ALLOWANCE, "within": within,
             "slope_bytes_per_second": round(slope, 1), "standard_error": round(error, 1),
             "rises": rises, "clips": told["clips"], "ledger_peak_bytes": told["ledger_peak_bytes"],
-            "pss_mib": [[round(at), round(value / 2**20, 1)] for at, value in points[::15]]}
+            "pss_and_anonymous_mib": [[round(at), round(value / 2**20, 1), round(anonymous / 2**20, 1)]
+                                      for at, value, anonymous in points[::15]]}
     text = json.dumps(report)
     print(text)
     if options.out:

@@ -20,13 +20,14 @@ def process_tree(root):
     return found
 
 
-def pss_bytes(root):
+def pss_bytes(root, kind="Pss:"):
+    """The memory of a process tree; "Pss_Anon:" without the pages of files."""
     total = 0
     for process in process_tree(root):
         try:
             with open(f"/proc/{process}/smaps_rollup") as file:
                 for line in file:
-                    if line.startswith("Pss:"):
+                    if line.startswith(kind):
                         total += int(line.split()[1]) * 1024
                         break
         except OSError:
