@@ -61,12 +61,12 @@ class Samples {
   explicit Samples(const std::vector<std::string>& urls)
       : shards_(ShardList::parse(urls).value()) {}
 
-  /// A video's bytes; null at the end.
-  std::shared_ptr<const RandomAccess> next(ClipId& id) {
+  /// A sample's video; nothing at the end.
+  std::optional<Field> next(ClipId& id) {
     const MutexLock lock(mutex_);
     for (;;) {
       if (!reader_) {
-        if (shard_ == shards_.size()) return nullptr;
+        if (shard_ == shards_.size()) return std::nullopt;
         const std::string url = shards_.at(shard_++);
         reader_.emplace(open_file(url).value(), url, ShardReaderOptions{});
       }
@@ -75,15 +75,21 @@ class Samples {
         reader_.reset();
       } else if (auto* failed = std::get_if<FailedSample>(&step)) {
         throw ShardreelError(failed->error);
-      } else if (const Field* video = std::get<Sample>(step).find("mp4")) {
-        id = {0, shard_ - 1, std::get<Sample>(step).ordinal, 0};
-        return video->content;
+      } else {
+        const Sample& sample = std::get<Sample>(step);
+        for (const std::string& name : video_fields_) {
+          const Field* video = sample.find(name);
+          if (video == nullptr) continue;
+          id = {0, shard_ - 1, sample.ordinal, 0};
+          return *video;
+        }
       }
     }
   }
 
  private:
   const ShardList shards_;
+  const std::vector<std::string> video_fields_ = InputOptions().video_fields;
   Mutex mutex_;
   std::uint64_t shard_ SHARDREEL_GUARDED_BY(mutex_) = 0;
   std::optional<ShardReader> reader_ SHARDREEL_GUARDED_BY(mutex_);
@@ -91,8 +97,8 @@ class Samples {
 
 void run(Samples& samples, const WindowOptions& windows, Total& total) {
   ClipId id;
-  while (const auto source = samples.next(id)) {
-    auto file = VideoFile::open(source, {.field = "mp4"}).value();
+  while (const auto video = samples.next(id)) {
+    auto file = VideoFile::open(video->content, {.field = video->name}).value();
     const VideoFacts& facts = file.facts();
     file.plan_units(plan_windows({.frame_count = facts.frame_count,
                                   .pts_seconds = facts.pts_seconds,

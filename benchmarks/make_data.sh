@@ -3,7 +3,8 @@
 #
 #   benchmarks/make_data.sh FOLDER [GOP]    GOP: frames from keyframe to keyframe, 250 unless given
 #
-# Writes FOLDER/kin/shards and FOLDER/hd/shards; what is there already is kept.
+# Writes FOLDER/kin/shards and FOLDER/hd/shards, and of the videos in SHARDREEL_MEDIA_DIR, where it is set,
+# FOLDER/mixed/shards; what is there already is kept.
 set -euo pipefail
 folder=$(realpath -m "${1:?usage: make_data.sh FOLDER [GOP]}")
 gop=${2:-250}
@@ -30,3 +31,6 @@ make() {
 }
 make kin 340x256 1100k 100 25
 make hd 1280x720 4000k 8 2
+if [ -n "${SHARDREEL_MEDIA_DIR:-}" ] && [ ! -f "$folder/mixed/shards/dataset.json" ]; then
+  "$program" pack "$SHARDREEL_MEDIA_DIR" --check decode --out "$folder/mixed/shards" --prefix mixed- >&2
+fi
