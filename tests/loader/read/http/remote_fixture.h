@@ -1,8 +1,10 @@
 #pragma once
 // Remote sources with a loop of their own, and short waits.
 
+#include <atomic>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <thread>
@@ -14,6 +16,18 @@
 #include "shardreel/byte_source.h"
 
 namespace shardreel::testing {
+
+/// Call `round` with 0, 1, … below `count` on so many threads: for rounds that mostly wait.
+template <typename Round>
+void run_together(std::uint64_t count, int threads, const Round& round) {
+  std::atomic<std::uint64_t> next = 0;
+  std::vector<std::jthread> running;
+  for (int i = 0; i < threads; ++i) {
+    running.emplace_back([&] {
+      for (std::uint64_t at = next++; at < count; at = next++) round(at);
+    });
+  }
+}
 
 inline InputOptions quick_options() {
   InputOptions options;
