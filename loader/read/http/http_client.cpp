@@ -109,7 +109,12 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     explicit Watch(boost::asio::io_context& loop, int fd) : descriptor(loop, fd) {}
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
-    ~Watch() { descriptor.release(); }
+    ~Watch() { forget(); }
+    /// A handler that runs now may hold the watch: the descriptor must be free for the next one
+    /// before, or the reactor refuses it, and libcurl with a failed callback ends every transfer.
+    void forget() {
+      if (descriptor.is_open()) descriptor.release();
+    }
     boost::asio::posix::stream_descriptor descriptor;
     bool wants_read = false, wants_write = false;
     bool reading = false, writing = false;  // a wait is in flight
@@ -119,7 +124,10 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     auto& state = *static_cast<State*>(self);
     try {
       if (what == CURL_POLL_REMOVE) {
-        state.watches_.erase(fd);
+        const auto found = state.watches_.find(fd);
+        if (found == state.watches_.end()) return 0;
+        found->second->forget();
+        state.watches_.erase(found);
         return 0;
       }
       auto& watch = state.watches_[fd];
