@@ -78,6 +78,7 @@ def feeding(program, root, nginx):
 def main():
     reader, program = (os.path.abspath(path) for path in sys.argv[1:3])
     with tempfile.TemporaryDirectory(dir="/dev/shm") as root:
+        os.chmod(root, 0o755)  # nginx's worker may be another user
         make_clips = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tools", "make_clips.py")
         subprocess.run([sys.executable, make_clips, os.path.join(root, "clips"), "--count", "192"], check=True,
                        stdout=subprocess.DEVNULL)
