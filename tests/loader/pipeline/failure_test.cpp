@@ -9,6 +9,7 @@
 
 #include "shardreel/loader.h"
 #include "shardreel/shard_writer.h"
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_shards.h"
 
@@ -18,20 +19,10 @@ namespace {
 using testing::ScratchDir;
 
 LoaderOptions small_options(const std::vector<std::string>& urls) {
-  LoaderOptions options;
-  options.input.urls = urls;
+  LoaderOptions options = testing::small_options(urls);
   options.input.max_skip_ratio = 1;
-  options.window.num_frames = 8;
-  options.transform.width = 64;
-  options.transform.height = 48;
-  options.transform.color = ColorMode::kGray;
   options.batch.batch_size = 2;
-  options.batch.drop_last = false;
-  options.batch.rank = 0;
-  options.batch.world_size = 1;
-  options.resource.memory_bytes = "64MiB";
-  options.resource.shuffle_bytes = "1MiB";
-  options.resource.decode_threads = 2;
+  options.resource.min_fill = LoaderOptions().resource.min_fill;
   return options;
 }
 

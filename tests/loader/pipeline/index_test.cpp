@@ -14,6 +14,7 @@
 #include "shardreel/loader.h"
 #include "shardreel/shard_index.h"
 #include "shardreel/shard_writer.h"
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_media.h"
 #include "tests/support/test_shards.h"
@@ -161,21 +162,8 @@ class IndexTest : public ::testing::Test {
   }
 
   static LoaderOptions options() {
-    LoaderOptions options;
-    options.input.urls = *shards_;
+    LoaderOptions options = testing::small_options(*shards_);
     options.input.max_skip_ratio = 1;
-    options.window.num_frames = 8;
-    options.transform.width = 64;
-    options.transform.height = 48;
-    options.transform.color = ColorMode::kGray;
-    options.batch.batch_size = 4;
-    options.batch.drop_last = false;
-    options.batch.rank = 0;
-    options.batch.world_size = 1;
-    options.resource.memory_bytes = "64MiB";
-    options.resource.shuffle_bytes = "1MiB";
-    options.resource.min_fill = 10;
-    options.resource.decode_threads = 2;
     return options;
   }
   static LoaderOptions without(LoaderOptions options) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "shardreel/loader.h"
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_shards.h"
 
@@ -37,16 +38,7 @@ std::vector<Seen> take_epoch(Loader& loader, std::size_t lane) {
 
 LoaderOptions lane_options(const std::vector<std::string>& urls, std::size_t lanes,
                            std::uint64_t shuffle_kib_of_a_lane) {
-  LoaderOptions options;
-  options.input.urls = urls;
-  options.window.num_frames = 8;
-  options.transform.width = 64;
-  options.transform.height = 48;
-  options.transform.color = ColorMode::kGray;
-  options.batch.batch_size = 4;
-  options.batch.drop_last = false;
-  options.batch.rank = 0;
-  options.batch.world_size = 1;
+  LoaderOptions options = testing::small_options(urls);
   options.batch.ranks = RankMode::kExact;
   options.resource.devices.clear();
   for (std::size_t i = 0; i < lanes; ++i)
@@ -54,7 +46,6 @@ LoaderOptions lane_options(const std::vector<std::string>& urls, std::size_t lan
   options.resource.memory_bytes = std::to_string(32 + 24 * lanes) + "MiB";
   options.resource.shuffle_bytes = std::to_string(shuffle_kib_of_a_lane * lanes) + "KiB";
   options.resource.min_fill = 6;
-  options.resource.decode_threads = 2;
   return options;
 }
 

@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_shards.h"
 
@@ -53,23 +54,7 @@ class LoaderTest : public ::testing::Test {
     delete dir_;
   }
 
-  static LoaderOptions options() {
-    LoaderOptions options;
-    options.input.urls = shards_->paths;
-    options.window.num_frames = 8;
-    options.transform.width = 64;
-    options.transform.height = 48;
-    options.transform.color = ColorMode::kGray;
-    options.batch.batch_size = 4;
-    options.batch.drop_last = false;
-    options.batch.rank = 0;
-    options.batch.world_size = 1;
-    options.resource.memory_bytes = "64MiB";
-    options.resource.shuffle_bytes = "1MiB";  // 42 clips of 24 KiB
-    options.resource.min_fill = 10;
-    options.resource.decode_threads = 2;
-    return options;
-  }
+  static LoaderOptions options() { return testing::small_options(shards_->paths); }
 
   static std::uint64_t clips_in(const LoaderOptions& of) {
     std::uint64_t clips = 0;

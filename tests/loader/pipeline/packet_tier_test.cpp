@@ -12,6 +12,7 @@
 
 #include "loader/pipeline/choose_domain.h"
 #include "shardreel/loader.h"
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_media.h"
 #include "tests/support/test_shards.h"
@@ -19,6 +20,7 @@
 namespace shardreel {
 namespace {
 
+using testing::expect_accounted;
 using testing::make_numbered_shards;
 using testing::NumberedShards;
 using testing::ScratchDir;
@@ -37,22 +39,9 @@ class PacketsDomain : public ::testing::Test {
   }
 
   static LoaderOptions options(ShuffleDomain domain = ShuffleDomain::kPackets) {
-    LoaderOptions options;
-    options.input.urls = shards_->paths;
-    options.window.num_frames = 8;
+    LoaderOptions options = testing::small_options(shards_->paths);
     options.window.window_stride = 5;  // windows overlap: clips share frames
-    options.transform.width = 64;
-    options.transform.height = 48;
-    options.transform.color = ColorMode::kGray;
-    options.batch.batch_size = 4;
-    options.batch.drop_last = false;
-    options.batch.rank = 0;
-    options.batch.world_size = 1;
-    options.resource.memory_bytes = "64MiB";
-    options.resource.shuffle_bytes = "1MiB";
     options.resource.shuffle_domain = domain;
-    options.resource.min_fill = 10;
-    options.resource.decode_threads = 2;
     return options;
   }
 
@@ -74,14 +63,6 @@ class PacketsDomain : public ::testing::Test {
     loader.stop();
     expect_accounted(loader.metrics());
     return clips;
-  }
-
-  static void expect_accounted(const Metrics& metrics) {
-    std::uint64_t dropped = 0;
-    for (const auto& [reason, count] : metrics.clips_dropped_by_reason) dropped += count;
-    EXPECT_EQ(metrics.clips_cut, metrics.clips + dropped);
-    for (const auto& [tag, use] : metrics.ledger) EXPECT_EQ(use.now, 0U) << tag;
-    EXPECT_EQ(metrics.shuffle_clips, 0U);
   }
 
   static ScratchDir* dir_;

@@ -13,6 +13,7 @@
 #include <set>
 
 #include "shardreel/loader.h"
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_shards.h"
 
@@ -61,14 +62,9 @@ std::uint64_t batches_in(const std::vector<Given>& given) {
   return batches.size();
 }
 
-void expect_accounted(Loader& loader) {
+void stop_and_account(Loader& loader) {
   loader.stop();
-  const Metrics metrics = loader.metrics();
-  std::uint64_t dropped = 0;
-  for (const auto& [reason, count] : metrics.clips_dropped_by_reason) dropped += count;
-  EXPECT_EQ(metrics.clips_cut, metrics.clips + dropped);
-  for (const auto& [tag, use] : metrics.ledger) EXPECT_EQ(use.now, 0U) << tag;
-  EXPECT_EQ(metrics.shuffle_clips, 0U);
+  testing::expect_accounted(loader.metrics());
 }
 
 class ResumeTest : public ::testing::Test {
@@ -83,22 +79,9 @@ class ResumeTest : public ::testing::Test {
   }
 
   static LoaderOptions options() {
-    LoaderOptions options;
-    options.input.urls = shards_->paths;
-    options.window.num_frames = 8;
+    LoaderOptions options = testing::small_options(shards_->paths);
     options.window.window_stride = 5;
-    options.transform.width = 64;
-    options.transform.height = 48;
-    options.transform.color = ColorMode::kGray;
-    options.batch.batch_size = 4;
-    options.batch.drop_last = false;
     options.batch.epochs = 2;
-    options.batch.rank = 0;
-    options.batch.world_size = 1;
-    options.resource.memory_bytes = "64MiB";
-    options.resource.shuffle_bytes = "1MiB";
-    options.resource.min_fill = 10;
-    options.resource.decode_threads = 2;
     return options;
   }
 
@@ -144,7 +127,7 @@ TEST_F(ResumeTest, StoppedAnywhereAndResumedIsTheUninterruptedRun) {
 
     Loader whole = Loader::open(all);
     const std::vector<Given> expected = take(whole, 0);
-    expect_accounted(whole);
+    stop_and_account(whole);
 
     // Twice stopped, perhaps at once after resuming; other threads and memory in between.
     std::vector<Given> got;
@@ -161,7 +144,7 @@ TEST_F(ResumeTest, StoppedAnywhereAndResumedIsTheUninterruptedRun) {
       left -= std::min(left, batches_in(taken));
       if (random() % 2 == 0) loader.stop();
       state = loader.state_dict();
-      expect_accounted(loader);
+      stop_and_account(loader);
       if (got.size() == expected.size()) break;
     }
     ASSERT_EQ(got.size(), expected.size());

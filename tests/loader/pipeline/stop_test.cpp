@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "shardreel/loader.h"
+#include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_shards.h"
 
@@ -19,22 +20,13 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using std::chrono::steady_clock;
+using testing::expect_accounted;
 using testing::ScratchDir;
 
-LoaderOptions small_options(const std::vector<std::string>& urls) {
-  LoaderOptions options;
-  options.input.urls = urls;
-  options.window.num_frames = 8;
-  options.transform.width = 64;
-  options.transform.height = 48;
-  options.batch.batch_size = 4;
+LoaderOptions endless_options(const std::vector<std::string>& urls) {
+  LoaderOptions options = testing::small_options(urls);
   options.batch.epochs = 0;
-  options.batch.rank = 0;
-  options.batch.world_size = 1;
-  options.resource.memory_bytes = "64MiB";
-  options.resource.shuffle_bytes = "1MiB";
   options.resource.min_fill = 5;
-  options.resource.decode_threads = 2;
   return options;
 }
 
@@ -44,14 +36,6 @@ std::size_t open_files() {
     ++count;
   }
   return count;
-}
-
-void expect_accounted(const Loader& loader) {
-  const Metrics metrics = loader.metrics();
-  std::uint64_t dropped = 0;
-  for (const auto& [reason, count] : metrics.clips_dropped_by_reason) dropped += count;
-  EXPECT_EQ(metrics.clips_cut, metrics.clips + dropped);
-  for (const auto& [tag, use] : metrics.ledger) EXPECT_EQ(use.now, 0U) << tag;
 }
 
 /// Consume on every lane until stopped or over; the batches die as they come.
@@ -75,7 +59,7 @@ TEST(StopProperty, AtARandomMomentNothingHangsOrLeaks) {
   const auto shards = testing::make_numbered_shards(dir, 3, 9);
   const std::size_t files = open_files();
   for (std::uint64_t round = 0; round < testing::rounds(1000); ++round) {
-    LoaderOptions options = small_options(shards.paths);
+    LoaderOptions options = endless_options(shards.paths);
     options.resource.decode_threads = 1 + random() % 4;
     options.input.open_videos = 1 + random() % 8;
     if (random() % 3 == 0) {
@@ -99,13 +83,13 @@ TEST(StopProperty, AtARandomMomentNothingHangsOrLeaks) {
     loader.stop();
     consumers.clear();
     ASSERT_LT(steady_clock::now() - begin, seconds(testing::sanitized() ? 20 : 5)) << round;
-    expect_accounted(loader);
+    expect_accounted(loader.metrics());
   }
   EXPECT_EQ(open_files(), files);
 }
 
 TEST(Stop, ASilentPipeIsGivenUpAtOnce) {
-  Loader loader = Loader::open(small_options({"pipe:sleep 1000"}));
+  Loader loader = Loader::open(endless_options({"pipe:sleep 1000"}));
   auto waiting = std::async(std::launch::async,
                             [&loader] { EXPECT_THROW((void)loader.next(), ShardreelError); });
   loader.stop();
@@ -113,14 +97,14 @@ TEST(Stop, ASilentPipeIsGivenUpAtOnce) {
 }
 
 TEST(Stop, ACommandThatClosedItsOutputAndLivesOnIsGivenUpToo) {
-  Loader loader = Loader::open(small_options({"pipe:exec >&-; sleep 1000"}));
+  Loader loader = Loader::open(endless_options({"pipe:exec >&-; sleep 1000"}));
   loader.stop();
 }
 
 TEST(Stop, TwiceAndFromSeveralThreadsIsFine) {
   ScratchDir dir;
   const auto shards = testing::make_numbered_shards(dir, 1, 3);
-  Loader loader = Loader::open(small_options(shards.paths));
+  Loader loader = Loader::open(endless_options(shards.paths));
   std::vector<std::jthread> threads;
   for (int i = 0; i < 4; ++i) threads.emplace_back([&loader] { loader.stop(); });
   threads.clear();
