@@ -2,6 +2,7 @@
 // "Something changed, look again": waiting without holding any lock of what is looked at, so that
 // raising it from anywhere cannot deadlock.
 
+#include <chrono>
 #include <cstdint>
 #include <stop_token>
 
@@ -31,6 +32,16 @@ class Signal {
     const MutexLock lock(mutex_);
     while (version_ == seen) {
       if (!changed_.wait(mutex_, stop)) return false;
+    }
+    return !stop.stop_requested();
+  }
+
+  /// The same, until `deadline` at the latest.
+  bool wait_until(std::uint64_t seen, const std::stop_token& stop,
+                  std::chrono::steady_clock::time_point deadline) {
+    const MutexLock lock(mutex_);
+    while (version_ == seen && std::chrono::steady_clock::now() < deadline) {
+      if (!changed_.wait_until(mutex_, stop, deadline)) return false;
     }
     return !stop.stop_requested();
   }

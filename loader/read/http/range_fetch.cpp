@@ -67,6 +67,41 @@ RangeFetch::Progress RangeFetch::progress() const {
   return progress_;
 }
 
+RangeFetch::Amount RangeFetch::amount() const {
+  const MutexLock lock(mutex_);
+  return {progress_.filled, progress_.done};
+}
+
+void RangeFetch::wake_at(std::size_t filled) {
+  const MutexLock lock(mutex_);
+  wake_at_ = filled;
+  wake();
+}
+
+bool RangeFetch::aim(std::size_t filled, std::span<std::byte> into) {
+  const MutexLock lock(mutex_);
+  if (cancelled_ || progress_.done || progress_.filled != filled) return false;
+  aimed_ = into.first(std::min(into.size(), bytes_ - filled));
+  aimed_bytes_ = aimed_.size();
+  wake_at_ = filled + aimed_bytes_;
+  return true;
+}
+
+std::size_t RangeFetch::withdraw() {
+  const MutexLock lock(mutex_);
+  wake_at_ = kNever;
+  const std::size_t written = std::exchange(aimed_bytes_, 0) - aimed_.size();
+  aimed_ = {};
+  return written;
+}
+
+/// Tell the reader where enough is there.
+void RangeFetch::wake() {
+  if (!progress_.done && progress_.filled < wake_at_) return;
+  wake_at_ = kNever;
+  if (on_progress_) on_progress_();
+}
+
 std::size_t RangeFetch::filled() const {
   const MutexLock lock(mutex_);
   return progress_.filled;
@@ -82,7 +117,7 @@ void RangeFetch::cancel() noexcept {
       return;
     }
     cancelled_ = true;
-    into_ = {};
+    into_ = aimed_ = {};
     on_progress_ = nullptr;
     exchange = exchange_;
   }
@@ -151,7 +186,6 @@ bool RangeFetch::on_head(const HttpHead& head) {
   loop.identity = loop.answer.identity;
   const MutexLock lock(mutex_);
   progress_.identity = loop.identity;
-  if (on_progress_) on_progress_();
   return true;
 }
 
@@ -164,9 +198,16 @@ bool RangeFetch::on_bytes(std::span<const std::byte> bytes) {
   // Copied under the lock: who cancels may take the memory away the moment `cancel` returns.
   const MutexLock lock(mutex_);
   if (cancelled_) return false;
-  std::memcpy(into_.data() + progress_.filled, bytes.data(), take);
+  const std::size_t aimed = std::min(take, aimed_.size());
+  if (aimed > 0) {
+    std::memcpy(aimed_.data(), bytes.data(), aimed);
+    aimed_ = aimed_.subspan(aimed);
+  }
+  if (take > aimed) {
+    std::memcpy(into_.data() + progress_.filled + aimed, bytes.data() + aimed, take - aimed);
+  }
   progress_.filled += take;
-  if (on_progress_) on_progress_();
+  wake();
   return !loop.too_long;
 }
 
@@ -193,7 +234,7 @@ void RangeFetch::on_done(const HttpOutcome& outcome) {
       const MutexLock lock(mutex_);
       progress_.identity = answer.identity;
       progress_.done = true;
-      if (on_progress_) on_progress_();
+      wake();
       return;
     }
     case Kind::kRetry: return again(answer.reason, answer.retry_after);
@@ -296,7 +337,7 @@ void RangeFetch::finish(std::optional<Error> failure) {
   const MutexLock lock(mutex_);
   progress_.failure = std::move(failure);
   progress_.done = true;
-  if (on_progress_) on_progress_();
+  wake();
 }
 
 }  // namespace shardreel

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -41,11 +42,12 @@ struct RangeOrder {
   std::span<std::byte> into;               ///< where the bytes go; valid until done or cancelled
   std::optional<ObjectIdentity> expected;  ///< the version of the object, where known
   bool urgent = false;                     ///< somebody waits for it now
-  std::function<void()> on_progress;  ///< after bytes came and at the end; on the loop's thread
+  /// Where `wake_at` or `aim` asked for it, and at the end; on the loop's thread.
+  std::function<void()> on_progress;
 };
 
 /// Made by `start`. Fills `into` from its beginning; every byte is written once, in order, whatever
-/// happens on the way. Thread-safe.
+/// happens on the way. Thread-safe, for one reader.
 class RangeFetch final : public HttpHandler, public std::enable_shared_from_this<RangeFetch> {
  public:
   static std::shared_ptr<RangeFetch> start(const FetchContext& context, RangeOrder order);
@@ -59,6 +61,22 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
   };
   [[nodiscard]] Progress progress() const;
 
+  struct Amount {
+    std::size_t filled = 0;
+    bool done = false;
+  };
+  /// Of `progress`, what is cheap.
+  [[nodiscard]] Amount amount() const;
+  /// Call `on_progress` once when `filled` bytes are there; it may be now.
+  void wake_at(std::size_t filled);
+
+  /// Write the bytes from `filled` on to `into` instead (no more than the range has), and call
+  /// `on_progress` when it is full; false when more than `filled` is there, or all. `into` is not
+  /// touched any more once `withdraw` or `cancel` returned.
+  [[nodiscard]] bool aim(std::size_t filled, std::span<std::byte> into);
+  /// How many bytes were written where `aim` said; the range's own memory has a hole there.
+  std::size_t withdraw();
+
   /// Give up. When this returns, nothing is written any more and no callback runs or will run.
   void cancel() noexcept;
 
@@ -68,6 +86,7 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
   void on_done(const HttpOutcome& outcome) override;
 
  private:
+  static constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
   struct Loop;  // what only the loop's thread touches
   RangeFetch(const FetchContext& context, boost::asio::io_context& loop, RangeOrder order);
   void attempt();
@@ -78,6 +97,7 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
   void fail(ErrorCode code, std::string reason);
   void finish(std::optional<Error> failure);
   [[nodiscard]] std::size_t filled() const;
+  void wake() SHARDREEL_REQUIRES(mutex_);
 
   const FetchContext context_;
   const std::shared_ptr<ObjectTarget> target_;
@@ -88,6 +108,9 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
 
   mutable Mutex mutex_;
   std::span<std::byte> into_ SHARDREEL_GUARDED_BY(mutex_);
+  std::span<std::byte> aimed_ SHARDREEL_GUARDED_BY(mutex_);  // what is left of it
+  std::size_t aimed_bytes_ SHARDREEL_GUARDED_BY(mutex_) = 0;
+  std::size_t wake_at_ SHARDREEL_GUARDED_BY(mutex_) = kNever;
   std::function<void()> on_progress_ SHARDREEL_GUARDED_BY(mutex_);
   Progress progress_ SHARDREEL_GUARDED_BY(mutex_);
   bool cancelled_ SHARDREEL_GUARDED_BY(mutex_) = false;

@@ -1,6 +1,7 @@
 #include "loader/read/http/remote_stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -17,6 +18,11 @@ std::size_t block_bytes_of(const RemoteShape& shape) {
   const auto quarter = static_cast<std::size_t>(shape.stream_bytes / 4);
   return std::clamp(quarter, kSmallestBlock, kLargestBlock) / kPage * kPage;
 }
+
+// How long a reader waits for all it asked for before it takes what came.
+constexpr std::chrono::milliseconds kPatience{2};
+
+Error stop_error() { return {ErrorCode::kStopped, "stopped while reading a shard", {}, {}, {}}; }
 
 }  // namespace
 
@@ -44,7 +50,7 @@ Result<std::unique_ptr<RemoteStream>> RemoteStream::open(std::shared_ptr<RemoteC
 
 Result<void> RemoteStream::wait(Signal& news, std::uint64_t seen) const {
   if (news.wait(seen, stop_)) return {};
-  return Error{ErrorCode::kStopped, "stopped while reading a shard", {}, {}, {}};
+  return stop_error();
 }
 
 /// Fetch the beginning: the object's size and version come with it.
@@ -56,6 +62,7 @@ Result<void> RemoteStream::probe() {
   }
   while (true) {
     const std::uint64_t seen = news_->version();
+    window_.front().fetch->wake_at(kHeadBytes);
     auto progress = window_.front().fetch->progress();
     if (progress.done || progress.filled >= kHeadBytes) {
       if (progress.failure) return std::move(*progress.failure);
@@ -78,7 +85,7 @@ bool RemoteStream::ask(std::size_t bytes) {
     if (!block) return false;
     idle_.push_back(std::move(*block));
   }
-  Range range{next_, bytes, std::move(idle_.back()), nullptr, false};
+  Range range{next_, bytes, std::move(idle_.back()), nullptr, false, 0};
   idle_.pop_back();
   range.fetch =
       RangeFetch::start(core_->fetching, {.target = target_,
@@ -115,7 +122,8 @@ void RemoteStream::drop_passed() {
 
 bool RemoteStream::go_to(std::uint64_t offset) {
   offset = std::min(offset, identity_->size);
-  const std::uint64_t held = window_.empty() ? next_ : window_.front().first;
+  const std::uint64_t held =
+      window_.empty() ? next_ : window_.front().first + window_.front().valid_from;
   position_ = offset;
   if (offset >= held && offset <= next_) return true;
   // Nothing of what was asked for is wanted.
@@ -141,26 +149,46 @@ Result<std::size_t> RemoteStream::read(std::span<std::byte> into) {
       if (auto waited = wait(core_->freed, freed); !waited) return std::move(waited.error());
       continue;
     }
-    Range& range = window_.front();
-    const std::uint64_t seen = news_->version();
-    auto progress = range.fetch->progress();
-    const std::uint64_t end = range.first + progress.filled;
-    if (end > position_) {
-      const auto from = static_cast<std::size_t>(position_ - range.first);
-      const std::size_t count = std::min(into.size(), progress.filled - from);
-      std::memcpy(into.data(), range.block.span().data() + from, count);
-      position_ += count;
-      return count;
-    }
-    if (progress.done) {
-      failure_ = progress.failure
-                     ? std::move(*progress.failure)
-                     : Error{ErrorCode::kInternal, "a range ended early", {}, {}, position_};
-      continue;
-    }
-    range.waited = true;
-    if (auto waited = wait(*news_, seen); !waited) return std::move(waited.error());
+    auto got = receive(window_.front(), into);
+    if (!got || *got > 0) return got;
   }
+}
+
+/// From the front range: what is there, else what comes now; 0 = look again.
+Result<std::size_t> RemoteStream::receive(Range& range, std::span<std::byte> into) {
+  const auto from = static_cast<std::size_t>(position_ - range.first);
+  const RangeFetch::Amount amount = range.fetch->amount();
+  if (amount.filled > from) {
+    const std::size_t count = std::min(into.size(), amount.filled - from);
+    std::memcpy(into.data(), range.block.span().data() + from, count);
+    position_ += count;
+    return count;
+  }
+  if (amount.done) {
+    auto progress = range.fetch->progress();
+    failure_ = progress.failure
+                   ? std::move(*progress.failure)
+                   : Error{ErrorCode::kInternal, "a range ended early", {}, {}, position_};
+    return std::size_t{0};
+  }
+  range.waited = true;
+  // A fast link fills `into` soon, and wakes us once. From a slow one take what came, piece by
+  // piece.
+  const std::uint64_t seen = news_->version();
+  if (!range.fetch->aim(from, into)) return std::size_t{0};
+  const bool stopped =
+      !news_->wait_until(seen, stop_, std::chrono::steady_clock::now() + kPatience);
+  const std::size_t count = range.fetch->withdraw();
+  position_ += count;
+  if (count > 0) {
+    range.valid_from = from + count;
+    return count;
+  }
+  if (stopped) return stop_error();
+  const std::uint64_t version = news_->version();
+  range.fetch->wake_at(from + 1);
+  if (auto waited = wait(*news_, version); !waited) return std::move(waited.error());
+  return std::size_t{0};
 }
 
 }  // namespace shardreel

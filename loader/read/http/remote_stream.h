@@ -41,6 +41,7 @@ class RemoteStream final : public ByteStream {
     RangeBlock block;
     std::shared_ptr<RangeFetch> fetch;  // shared with the loop
     bool waited = false;
+    std::size_t valid_from = 0;  // what came before went to the reader past the block
   };
   RemoteStream(std::shared_ptr<RemoteCore> core, std::shared_ptr<ObjectTarget> target,
                const std::stop_token& stop);
@@ -50,6 +51,7 @@ class RemoteStream final : public ByteStream {
   bool ask(std::size_t bytes);
   void ask_ahead();
   Result<void> wait(Signal& news, std::uint64_t seen) const;
+  Result<std::size_t> receive(Range& range, std::span<std::byte> into);
 
   const std::shared_ptr<RemoteCore> core_;
   const std::shared_ptr<ObjectTarget> target_;
