@@ -101,6 +101,10 @@ bool RemoteStream::ask(std::size_t bytes) {
 
 void RemoteStream::ask_ahead() {
   while (window_.size() < pace_.ranges() && next_ < identity_->size) {
+    if (!window_.empty()) {
+      const Range& front = window_.front();
+      if (front.first + front.bytes - position_ > pace_.ahead(front.bytes)) return;
+    }
     const auto bytes = std::min<std::uint64_t>(pace_.next_bytes(), identity_->size - next_);
     if (!ask(static_cast<std::size_t>(bytes))) return;
   }
