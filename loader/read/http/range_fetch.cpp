@@ -68,8 +68,8 @@ RangeFetch::Progress RangeFetch::progress() const {
 }
 
 RangeFetch::Amount RangeFetch::amount() const {
-  const MutexLock lock(mutex_);
-  return {progress_.filled, progress_.done};
+  const bool done = seen_done_.load(std::memory_order_acquire);  // before what it is final for
+  return {seen_filled_.load(std::memory_order_acquire), done};
 }
 
 void RangeFetch::wake_at(std::size_t filled) {
@@ -84,11 +84,14 @@ bool RangeFetch::aim(std::size_t filled, std::span<std::byte> into) {
   aimed_ = into.first(std::min(into.size(), bytes_ - filled));
   aimed_bytes_ = aimed_.size();
   wake_at_ = filled + aimed_bytes_;
+  aim_open_.store(true, std::memory_order_relaxed);
   return true;
 }
 
 std::size_t RangeFetch::withdraw() {
+  if (!aim_open_.load(std::memory_order_acquire)) return std::exchange(aimed_bytes_, 0);
   const MutexLock lock(mutex_);
+  aim_open_.store(false, std::memory_order_relaxed);
   wake_at_ = kNever;
   const std::size_t written = std::exchange(aimed_bytes_, 0) - aimed_.size();
   aimed_ = {};
@@ -97,6 +100,7 @@ std::size_t RangeFetch::withdraw() {
 
 /// Tell the reader where enough is there.
 void RangeFetch::wake() {
+  if (progress_.done) seen_done_.store(true, std::memory_order_release);
   if (!progress_.done && progress_.filled < wake_at_) return;
   wake_at_ = kNever;
   if (on_progress_) on_progress_();
@@ -202,11 +206,13 @@ bool RangeFetch::on_bytes(std::span<const std::byte> bytes) {
   if (aimed > 0) {
     std::memcpy(aimed_.data(), bytes.data(), aimed);
     aimed_ = aimed_.subspan(aimed);
+    if (aimed_.empty()) aim_open_.store(false, std::memory_order_release);
   }
   if (take > aimed) {
     std::memcpy(into_.data() + progress_.filled + aimed, bytes.data() + aimed, take - aimed);
   }
   progress_.filled += take;
+  seen_filled_.store(progress_.filled, std::memory_order_release);
   wake();
   return !loop.too_long;
 }

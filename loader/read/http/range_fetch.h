@@ -109,8 +109,12 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
   mutable Mutex mutex_;
   std::span<std::byte> into_ SHARDREEL_GUARDED_BY(mutex_);
   std::span<std::byte> aimed_ SHARDREEL_GUARDED_BY(mutex_);  // what is left of it
-  std::size_t aimed_bytes_ SHARDREEL_GUARDED_BY(mutex_) = 0;
+  std::size_t aimed_bytes_ = 0;                              // the reader's own
   std::size_t wake_at_ SHARDREEL_GUARDED_BY(mutex_) = kNever;
+  // For the reader without the mutex, which the loop holds most of the time while bytes come: of
+  // `progress_`, and whether `aimed_` is not full. Stored last.
+  std::atomic<std::size_t> seen_filled_{0};
+  std::atomic<bool> seen_done_{false}, aim_open_{false};
   std::function<void()> on_progress_ SHARDREEL_GUARDED_BY(mutex_);
   Progress progress_ SHARDREEL_GUARDED_BY(mutex_);
   bool cancelled_ SHARDREEL_GUARDED_BY(mutex_) = false;
