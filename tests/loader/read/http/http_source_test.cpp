@@ -434,5 +434,21 @@ TEST(HttpSource, SkippedBytesAreNotFetched) {
   EXPECT_TRUE(Remote::read_all(*stream).value() == content.substr(100));
 }
 
+// What went straight to the reader is not in the stream's own memory any more.
+TEST(HttpSource, GoingBackALittleGivesTheSameBytes) {
+  const std::string content = pattern(12'000'000);
+  const FaultServer server(good(content));
+  Remote remote;
+  auto stream = remote.open(server.url("/a.tar")).value();
+  std::string text(700'000, '\0');
+  for (std::size_t at = 0; at + text.size() < content.size();) {
+    const std::size_t got = stream->read(std::as_writable_bytes(std::span(text))).value();
+    ASSERT_TRUE(content.compare(at, got, text, 0, got) == 0) << at;
+    at += got;
+    at -= std::min(at, got / 3);
+    ASSERT_TRUE(stream->go_to(at));
+  }
+}
+
 }  // namespace
 }  // namespace shardreel
