@@ -68,7 +68,8 @@ if $full; then
   wrapper=(env SHARDREEL_FULL_TESTS=1)
   check release all
   # Sanitizers are for paths, not for rounds: a twentieth of the rounds, as in the short run.
-  wrapper=(env UBSAN_OPTIONS=print_stacktrace=1 ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1)
+  wrapper=(env UBSAN_OPTIONS=print_stacktrace=1 LSAN_OPTIONS=suppressions="$PWD/tests/leaks.supp":print_suppressions=0
+    ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1)
   check asan all -LE lint
   # ThreadSanitizer of g++ 12 cannot place its shadow when the kernel scatters addresses widely.
   wrapper=(env TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)

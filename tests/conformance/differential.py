@@ -50,7 +50,8 @@ def class_of(ours, theirs, errors):
 class Run:
     def __init__(self, dump, keep, verbose):
         self.reader = reference.best()
-        self.program = subprocess.Popen([dump], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.program = subprocess.Popen([dump], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        preexec_fn=reference.unbound_memory)
         self.keep, self.verbose = keep, verbose
         self.total = self.intact = self.samples = 0
         self.classes = collections.Counter()

@@ -134,4 +134,10 @@ def read(reader, path, seconds=10):
 
 def bound_memory(size=3 << 30):
     """A header may claim terabytes, and the reference believes it."""
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+def unbound_memory():
+    """For a child: it must know better; and a sanitizer's shadow is terabytes of addresses."""
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))

@@ -170,7 +170,8 @@ class NginxTest(unittest.TestCase):
                     if row["share"] in ("read ahead", "open videos", "packets", "network"))
         report = feed(url, "--epochs", "20")
         self.assertLessEqual(report["ledger_peak_bytes"]["encoded"], share)
-        self.assertLessEqual(report["peak_pss_bytes"], plan["memory_bytes"] + (96 << 20))
+        if "SHARDREEL_SANITIZED" not in os.environ:  # they need memory of their own
+            self.assertLessEqual(report["peak_pss_bytes"], plan["memory_bytes"] + (96 << 20))
 
     def test_the_metadata_service_is_out_of_reach(self):
         failed = run("feed", self.nginx.url + "/metadata/" + NAMES[0], *SMALL)
