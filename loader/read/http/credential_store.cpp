@@ -60,6 +60,10 @@ struct CredentialStore::State : std::enable_shared_from_this<State> {
   bool searching SHARDREEL_GUARDED_BY(mutex) = false;
   std::thread searcher SHARDREEL_GUARDED_BY(mutex);
 
+  [[nodiscard]] bool has_good() const SHARDREEL_REQUIRES(mutex) {
+    return found && (!found->expires || *found->expires - system_clock::now() > kMargin);
+  }
+
   void search() {
     const AwsReach reach{.http =
                              [this](HttpRequest request) {
@@ -113,9 +117,8 @@ void CredentialStore::get(Ready ready) {
   std::optional<AwsCredentials> good;
   {
     const MutexLock lock(state_->mutex);
-    const auto& found = state_->found;
-    if (found && (!found->expires || *found->expires - system_clock::now() > kMargin)) {
-      good = found;
+    if (state_->has_good()) {
+      good = state_->found;
     } else if (!state_->stop.stop_requested()) {
       state_->waiting.push_back(std::move(ready));
       if (!std::exchange(state_->searching, true)) {
@@ -129,11 +132,10 @@ void CredentialStore::get(Ready ready) {
 
 bool CredentialStore::forget(const AwsCredentials& refused) {
   const MutexLock lock(state_->mutex);
-  auto& found = state_->found;
   // Another request may have brought new ones since.
-  if (found && found->access_key != refused.access_key) return true;
+  if (state_->found && state_->found->access_key != refused.access_key) return true;
   if (!refused.expires) return false;
-  found.reset();
+  state_->found.reset();
   return true;
 }
 
