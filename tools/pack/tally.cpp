@@ -13,7 +13,7 @@ using Json = nlohmann::ordered_json;
 
 std::string hex_of(std::string_view bytes) {
   std::string hex;
-  for (const unsigned char c : bytes) hex += fmt::format("{:02x}", c);
+  for (const char c : bytes) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
   return hex;
 }
 

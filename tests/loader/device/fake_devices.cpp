@@ -1,4 +1,5 @@
 // The CUDA device's own host code, on the fake runtime.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "loader/device/device_registry.h"

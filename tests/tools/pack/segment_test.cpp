@@ -1,6 +1,7 @@
 #include "tools/pack/segment.h"
 
 #include <fmt/format.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 #include "tools/pack/transcode_spec.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 namespace shardreel::tools {
