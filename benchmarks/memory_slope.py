@@ -22,7 +22,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from supervise import pss_bytes  # noqa: E402
+from supervise import pss_bytes, tell  # noqa: E402
 
 PROGRAM = os.path.join(HERE, "..", "build", "release", "bin", "shardreel")
 ALLOWANCE = 96 << 20
@@ -80,11 +80,7 @@ def main():
             "rises": rises, "clips": told["clips"], "ledger_peak_bytes": told["ledger_peak_bytes"],
             "pss_and_anonymous_mib": [[round(at), round(value / 2**20, 1), round(anonymous / 2**20, 1)]
                                       for at, value, anonymous in points[::15]]}
-    text = json.dumps(report)
-    print(text)
-    if options.out:
-        with open(options.out, "w") as file:
-            file.write(text + "\n")
+    tell(report, options.out)
     sys.exit(0 if good else 1)
 
 

@@ -22,6 +22,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from supervise import tell  # noqa: E402
+
 PROGRAM = os.path.join(HERE, "..", "build", "release", "bin", "shardreel")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -111,11 +114,7 @@ def main():
     for policy in ("keep", "drop"):
         report[policy] = {name: round(statistics.median(turn[policy][name] for turn in rounds), 4)
                           for name in rounds[0][policy]}
-    text = json.dumps(report)
-    print(text)
-    if options.out:
-        with open(options.out, "w") as file:
-            file.write(text + "\n")
+    tell(report, options.out)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,14 @@ import os
 import shlex
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+from supervise import tell  # noqa: E402
+
 PROGRAM = os.path.join(HERE, "..", "build", "release", "bin", "shardreel")
 TICK = os.sysconf("SC_CLK_TCK")
 SERIAL = ("sr-demux", "sr-lane")
@@ -79,11 +83,7 @@ def main():
     report = {"rounds": options.rounds, "feed": options.feed, "clips_per_second": rates,
               "cpu_ms_per_clip": costs, "amdahl_serial_share": amdahl(rates),
               "lane_ceiling_clips_per_second": ceiling, "modelled_clips_per_second_of_a_lane": model}
-    text = json.dumps(report)
-    print(text)
-    if options.out:
-        with open(options.out, "w") as file:
-            file.write(text + "\n")
+    tell(report, options.out)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ brace patterns name without being written out (the same files by other paths). P
 medians of seconds and of peak PSS, and the ratios within a round.
 """
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -80,11 +79,7 @@ def main():
         "seconds_more": round(median(lambda turn: turn[many]["seconds"] - turn[few]["seconds"]), 3),
         "bytes_a_shard": round(median(lambda turn: turn[many]["peak_pss_bytes"]
                                       - turn[few]["peak_pss_bytes"]) / 2**DOUBLINGS, 1)}
-    text = json.dumps(report)
-    print(text)
-    if options.out:
-        with open(options.out, "w") as file:
-            file.write(text + "\n")
+    supervise.tell(report, options.out)
 
 
 if __name__ == "__main__":

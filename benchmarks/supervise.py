@@ -63,3 +63,12 @@ def run(command, environment=None):
                   cpu_seconds=after.children_user + after.children_system
                   - before.children_user - before.children_system)
     return result
+
+
+def tell(report, path=None):
+    """Print a report as one JSON object; write it to `path`, too, where one is given."""
+    text = json.dumps(report)
+    print(text)
+    if path:
+        with open(path, "w") as file:
+            file.write(text + "\n")

@@ -6,7 +6,7 @@
 #include <cstring>
 
 // A sanitizer does not see such stores.
-#if defined(__SSE2__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#if defined(__SSE2__) && !defined(SHARDREEL_SANITIZED)
 #include <emmintrin.h>
 #define SHARDREEL_STREAM_STORES 1
 #endif
