@@ -43,17 +43,8 @@ Delivered take_epoch(Loader& loader, std::size_t lane = 0) {
   return delivered;
 }
 
-class LoaderTest : public ::testing::Test {
+class LoaderTest : public testing::NumberedShardsTest {
  protected:
-  static void SetUpTestSuite() {
-    dir_ = new ScratchDir();
-    shards_ = new NumberedShards(make_numbered_shards(*dir_, 5, 20));
-  }
-  static void TearDownTestSuite() {
-    delete shards_;
-    delete dir_;
-  }
-
   static LoaderOptions options() { return testing::small_options(shards_->paths); }
 
   static std::uint64_t clips_in(const LoaderOptions& of) {
@@ -63,12 +54,7 @@ class LoaderTest : public ::testing::Test {
     }
     return clips;
   }
-
-  static ScratchDir* dir_;
-  static NumberedShards* shards_;
 };
-ScratchDir* LoaderTest::dir_ = nullptr;
-NumberedShards* LoaderTest::shards_ = nullptr;
 
 TEST_F(LoaderTest, EveryClipOnceWithItsFramesAndItsLabel) {
   Loader loader = Loader::open(options());

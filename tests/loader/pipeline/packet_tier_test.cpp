@@ -27,17 +27,8 @@ using testing::ScratchDir;
 
 using Clips = std::vector<std::pair<ClipId, std::uint64_t>>;  // with a hash of the pixels
 
-class PacketsDomain : public ::testing::Test {
+class PacketsDomain : public testing::NumberedShardsTest {
  protected:
-  static void SetUpTestSuite() {
-    dir_ = new ScratchDir();
-    shards_ = new NumberedShards(make_numbered_shards(*dir_, 5, 20));
-  }
-  static void TearDownTestSuite() {
-    delete shards_;
-    delete dir_;
-  }
-
   static LoaderOptions options(ShuffleDomain domain = ShuffleDomain::kPackets) {
     LoaderOptions options = testing::small_options(shards_->paths);
     options.window.window_stride = 5;  // windows overlap: clips share frames
@@ -64,12 +55,7 @@ class PacketsDomain : public ::testing::Test {
     expect_accounted(loader.metrics());
     return clips;
   }
-
-  static ScratchDir* dir_;
-  static NumberedShards* shards_;
 };
-ScratchDir* PacketsDomain::dir_ = nullptr;
-NumberedShards* PacketsDomain::shards_ = nullptr;
 
 TEST_F(PacketsDomain, GivesTheFramesDomainsClipsInAnotherOrder) {
   for (const std::uint32_t windows : {0U, 1U, 3U}) {

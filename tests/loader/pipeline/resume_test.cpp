@@ -67,29 +67,15 @@ void stop_and_account(Loader& loader) {
   testing::expect_accounted(loader.metrics());
 }
 
-class ResumeTest : public ::testing::Test {
+class ResumeTest : public testing::NumberedShardsTest {
  protected:
-  static void SetUpTestSuite() {
-    dir_ = new ScratchDir();
-    shards_ = new NumberedShards(make_numbered_shards(*dir_, 5, 20));
-  }
-  static void TearDownTestSuite() {
-    delete shards_;
-    delete dir_;
-  }
-
   static LoaderOptions options() {
     LoaderOptions options = testing::small_options(shards_->paths);
     options.window.window_stride = 5;
     options.batch.epochs = 2;
     return options;
   }
-
-  static ScratchDir* dir_;
-  static NumberedShards* shards_;
 };
-ScratchDir* ResumeTest::dir_ = nullptr;
-NumberedShards* ResumeTest::shards_ = nullptr;
 
 template <typename T>
 T one_of(std::mt19937_64& random, std::initializer_list<T> values) {

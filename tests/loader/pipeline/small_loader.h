@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "shardreel/loader.h"
+#include "tests/support/scratch.h"
+#include "tests/support/test_shards.h"
 
 namespace shardreel::testing {
 
@@ -29,6 +31,22 @@ inline LoaderOptions small_options(const std::vector<std::string>& urls) {
   options.resource.decode_threads = 2;
   return options;
 }
+
+/// Tests over five shards of twenty numbered videos in all, made once a suite.
+class NumberedShardsTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    dir_ = new ScratchDir();
+    shards_ = new NumberedShards(make_numbered_shards(*dir_, 5, 20));
+  }
+  static void TearDownTestSuite() {
+    delete shards_;
+    delete dir_;
+  }
+
+  static inline ScratchDir* dir_ = nullptr;
+  static inline NumberedShards* shards_ = nullptr;
+};
 
 /// After a loader was stopped: every clip that was cut was delivered or dropped for a reason, and
 /// nothing is held.
