@@ -329,7 +329,7 @@ TEST(HttpSource, AReaderThatStandsStillStopsTheNetwork) {
 
 TEST(HttpSource, SeveralRangesAreInFlightWhereAnswersTakeLong) {
   const std::string content = pattern(16'000'000);
-  const FaultServer server(spoiled(content, [](int, FaultReply& reply) { reply.delay = 30ms; }));
+  const FaultServer server(spoiled(content, [](int, FaultReply& reply) { reply.delay = 150ms; }));
   Remote remote;
   EXPECT_TRUE(remote.read_all(server.url("/a.tar")).value() == content);
   EXPECT_GE(server.most_at_once(), 3);
