@@ -61,10 +61,10 @@ def importable(statement):
                           check=False).returncode == 0
 
 
-def feed(program, shards, windows, *more):
+def feed(program, shards, windows, domain="frames", shuffle=str(HELD * CLIP_BYTES), memory="1GiB"):
     return [program, "feed", *shards, "--json", "--no-pixel-digest", "--decode-threads", "2", "--min-fill", "8",
-            "--resize-mode", "stretch", "--drop-last", "false",
-            "--shuffle-bytes", str(HELD * CLIP_BYTES), "--memory-bytes", "1GiB", *windows, *more]
+            "--resize-mode", "stretch", "--drop-last", "false", "--shuffle-domain", domain,
+            "--shuffle-bytes", shuffle, "--memory-bytes", memory, *windows]
 
 
 def ffmpeg(shards, folder):
@@ -118,14 +118,12 @@ def contestants(options, workload, shards, folder):
     windows = WORKLOADS[workload]["windows"]
     sampling = WORKLOADS[workload]["sampling"]
     if sampling is None:  # what the largest video takes
-        windows = [*windows, "--memory-bytes", "3GiB"]
-        return {"floor": [os.path.join(BIN, "decode_floor"), *shards, *WORKLOADS[workload]["windows"]],
-                "shardreel": feed(program, shards, windows),
-                "shardreel, packets": feed(program, shards, windows, "--shuffle-domain", "packets")}
+        return {"floor": [os.path.join(BIN, "decode_floor"), *shards, *windows],
+                "shardreel": feed(program, shards, windows, memory="3GiB"),
+                "shardreel, packets": feed(program, shards, windows, "packets", memory="3GiB")}
     commands = {"floor": [os.path.join(BIN, "decode_floor"), *shards, *windows],
                 "shardreel": feed(program, shards, windows),
-                "shardreel, packets": feed(program, shards, windows, "--shuffle-domain", "packets",
-                                           "--shuffle-bytes", "64MiB", "--memory-bytes", "320MiB")}
+                "shardreel, packets": feed(program, shards, windows, "packets", "64MiB", "320MiB")}
     if options.base:
         commands["shardreel, base"] = feed(os.path.join(options.base, "shardreel"), shards, windows)
     if sampling == "dense":
