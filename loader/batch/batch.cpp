@@ -1,5 +1,6 @@
 #include "shardreel/batch.h"
 
+#include <cstring>
 #include <utility>
 
 namespace shardreel {
@@ -26,6 +27,29 @@ Batch::Batch(std::unique_ptr<Storage> storage, std::vector<std::int64_t> shape, 
       dtype_(dtype),
       layout_(layout),
       device_(std::move(device)) {}
+
+Result<void> Batch::Storage::use_on(void* /*stream*/) { return {}; }
+Result<void> Batch::Storage::copy_to_host(std::span<std::byte> to) {
+  std::memcpy(to.data(), data(), to.size());
+  return {};
+}
+
+void Batch::use_on(void* stream) {
+  if (storage_) storage_->use_on(stream).value();
+}
+
+void Batch::copy_to_host(std::span<std::byte> to) const {
+  if (to.size() != size_bytes()) {
+    throw ShardreelError({ErrorCode::kInvalidOption,
+                          "copying a batch of " + std::to_string(size_bytes()) +
+                              " bytes to the host: expected room for just as many, not " +
+                              std::to_string(to.size()),
+                          {},
+                          {},
+                          {}});
+  }
+  if (storage_ && !to.empty()) storage_->copy_to_host(to).value();
+}
 
 std::uint64_t Batch::size_bytes() const noexcept {
   if (shape_.empty()) return 0;

@@ -1,7 +1,5 @@
 #include "loader/device/batch_uploads.h"
 
-#include <fmt/format.h>
-
 #include <deque>
 #include <utility>
 #include <vector>
@@ -11,20 +9,44 @@
 namespace shardreel {
 
 struct DeviceBatch::Slot {
+  Slot(std::shared_ptr<Stream> copies, bool beyond_the_plan)
+      : stream(std::move(copies)), extra(beyond_the_plan) {}
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
+  /// The memory is freed in the order of our stream, behind its last user. A device that fails here
+  /// reads nothing any more.
+  ~Slot() {
+    if (used) static_cast<void>(stream->wait(*used));
+  }
+  const std::shared_ptr<Stream> stream;
+  const bool extra;
   DeviceBuffer memory;
   std::unique_ptr<Event> ready, used;
 };
 
 struct DeviceBatch::State {
+  std::shared_ptr<Stream> stream;
   std::vector<std::unique_ptr<Slot>> slots;
   Mutex mutex;
-  Condition returned;
   // The one that came back first goes first: its user is most likely done.
   std::deque<Slot*> free SHARDREEL_GUARDED_BY(mutex);
+
+  Result<std::unique_ptr<Slot>> make_slot(Device& device, std::uint64_t bytes, bool extra) const {
+    auto memory = device.allocate(bytes, stream);
+    if (!memory) return memory.error();
+    auto ready = device.make_event(), used = device.make_event();
+    if (!ready) return ready.error();
+    if (!used) return used.error();
+    auto slot = std::make_unique<Slot>(stream, extra);
+    slot->memory = std::move(*memory);
+    slot->ready = std::move(*ready);
+    slot->used = std::move(*used);
+    return slot;
+  }
 };
 
-DeviceBatch::DeviceBatch(std::shared_ptr<State> state, Slot* slot, std::uint64_t bytes)
-    : state_(std::move(state)), slot_(slot), bytes_(bytes) {}
+DeviceBatch::DeviceBatch(std::shared_ptr<State> state, Slot* slot)
+    : state_(std::move(state)), slot_(slot) {}
 DeviceBatch::DeviceBatch(DeviceBatch&& other) noexcept { swap(other); }
 DeviceBatch& DeviceBatch::operator=(DeviceBatch&& other) noexcept {
   DeviceBatch taken(std::move(other));
@@ -33,29 +55,25 @@ DeviceBatch& DeviceBatch::operator=(DeviceBatch&& other) noexcept {
 }
 DeviceBatch::~DeviceBatch() {
   if (slot_ == nullptr) return;
-  {
-    const MutexLock lock(state_->mutex);
-    state_->free.push_back(slot_);
+  if (slot_->extra) {
+    const std::unique_ptr<Slot> gone(slot_);
+    return;
   }
-  state_->returned.notify_all();
+  const MutexLock lock(state_->mutex);
+  state_->free.push_back(slot_);
 }
 void DeviceBatch::swap(DeviceBatch& other) noexcept {
   std::swap(state_, other.state_);
   std::swap(slot_, other.slot_);
-  std::swap(bytes_, other.bytes_);
 }
 
 void* DeviceBatch::data() const noexcept { return slot_->memory.data(); }
 const Event& DeviceBatch::ready() const noexcept { return *slot_->ready; }
 Result<void> DeviceBatch::used_by(Stream& stream) { return slot_->used->record(stream); }
 
-BatchUploads::BatchUploads(std::shared_ptr<Device> device, std::shared_ptr<Stream> stream,
-                           std::unique_ptr<PinnedPool> pool,
+BatchUploads::BatchUploads(std::shared_ptr<Device> device, std::unique_ptr<PinnedPool> pool,
                            std::shared_ptr<DeviceBatch::State> state)
-    : device_(std::move(device)),
-      stream_(std::move(stream)),
-      state_(std::move(state)),
-      pool_(std::move(pool)) {}
+    : device_(std::move(device)), state_(std::move(state)), pool_(std::move(pool)) {}
 
 Result<std::unique_ptr<BatchUploads>> BatchUploads::make(std::shared_ptr<Device> device,
                                                          std::uint64_t batch_bytes,
@@ -65,51 +83,46 @@ Result<std::unique_ptr<BatchUploads>> BatchUploads::make(std::shared_ptr<Device>
   auto pool = PinnedPool::make(*device, batch_bytes, kStagingBlocks);
   if (!pool) return pool.error();
   auto state = std::make_shared<DeviceBatch::State>();
+  state->stream = std::move(*stream);
   for (std::size_t i = 0; i < batches; ++i) {
-    auto memory = device->allocate(batch_bytes, *stream);
-    if (!memory) return memory.error();
-    auto ready = device->make_event(), used = device->make_event();
-    if (!ready) return ready.error();
-    if (!used) return used.error();
-    auto slot = std::make_unique<DeviceBatch::Slot>();
-    slot->memory = std::move(*memory);
-    slot->ready = std::move(*ready);
-    slot->used = std::move(*used);
+    auto slot = state->make_slot(*device, batch_bytes, false);
+    if (!slot) return slot.error();
     const MutexLock lock(state->mutex);
-    state->free.push_back(slot.get());
-    state->slots.push_back(std::move(slot));
+    state->free.push_back(slot->get());
+    state->slots.push_back(std::move(*slot));
   }
   return std::unique_ptr<BatchUploads>(
-      new BatchUploads(std::move(device), std::move(*stream), std::move(*pool), std::move(state)));
+      new BatchUploads(std::move(device), std::move(*pool), std::move(state)));
+}
+
+std::optional<DeviceBatch> BatchUploads::take() {
+  const MutexLock lock(state_->mutex);
+  if (state_->free.empty()) return std::nullopt;
+  DeviceBatch batch(state_, state_->free.front());
+  state_->free.pop_front();
+  return batch;
+}
+
+Result<DeviceBatch> BatchUploads::take_extra() {
+  auto slot = state_->make_slot(*device_, pool_->block_bytes(), true);
+  if (!slot) return slot.error();
+  return DeviceBatch(state_, slot->release());
+}
+
+bool BatchUploads::all_in_use() const {
+  const MutexLock lock(state_->mutex);
+  return state_->free.empty();
 }
 
 Result<PinnedBlock> BatchUploads::staging(const std::stop_token& stop) { return pool_->take(stop); }
 
-Result<DeviceBatch> BatchUploads::upload(PinnedBlock block, std::uint64_t bytes,
-                                         const std::stop_token& stop) {
-  DeviceBatch::Slot* slot = nullptr;
-  {
-    const MutexLock lock(state_->mutex);
-    while (state_->free.empty() || stop.stop_requested()) {
-      if (!state_->returned.wait(state_->mutex, stop)) {
-        Error stopped;
-        stopped.code = ErrorCode::kStopped;
-        stopped.message =
-            "stopped while waiting for a batch buffer of " + device_->id().to_string();
-        return stopped;
-      }
-    }
-    slot = state_->free.front();
-    state_->free.pop_front();
-  }
-  DeviceBatch batch(state_, slot, bytes);  // gives the slot back, should a step fail
-  // The device waits for the last user, not this thread.
-  if (auto done = stream_->wait(*slot->used); !done) return done.error();
-  if (auto done = stream_->copy(slot->memory.data(), block.data(), bytes); !done)
-    return done.error();
-  if (auto done = block.copied().record(*stream_); !done) return done.error();
-  if (auto done = slot->ready->record(*stream_); !done) return done.error();
-  return batch;
+Result<void> BatchUploads::upload(PinnedBlock block, std::uint64_t bytes, DeviceBatch& to) {
+  DeviceBatch::Slot& slot = *to.slot_;
+  Stream& stream = *state_->stream;
+  if (auto done = stream.wait(*slot.used); !done) return done;
+  if (auto done = stream.copy(slot.memory.data(), block.data(), bytes); !done) return done;
+  if (auto done = block.copied().record(stream); !done) return done;
+  return slot.ready->record(stream);
 }
 
 }  // namespace shardreel

@@ -1,10 +1,11 @@
 #pragma once
 // A lane's way to its device: batches are written into pinned memory, copied up by a stream of
-// their own, and handed out with an event to wait for. All memory is taken at the start.
+// their own, and handed out with an event to wait for. What was planned is taken at the start.
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 
 #include "loader/device/device.h"
@@ -14,8 +15,8 @@ namespace shardreel {
 
 class BatchUploads;
 
-/// A batch on its way to, or in, device memory. Goes back to its lane when it dies, from any
-/// thread, also after the lane is gone. Move-only.
+/// A batch's place in device memory, and what was copied there. Goes back to its lane when it dies,
+/// from any thread, also after the lane is gone. Move-only.
 class DeviceBatch {
  public:
   DeviceBatch(DeviceBatch&&) noexcept;
@@ -23,28 +24,25 @@ class DeviceBatch {
   ~DeviceBatch();
 
   [[nodiscard]] void* data() const noexcept;
-  [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_; }
   /// Happens when all bytes are there. Whoever uses them lets its stream wait for it.
   [[nodiscard]] const Event& ready() const noexcept;
-  /// What `stream` has in line now reads or writes this batch: the next one is not copied over it
-  /// before that was done. The last call counts: with several streams, join them first.
+  /// What `stream` has in line now reads or writes this batch: its memory is not used again before
+  /// that was done. The last call counts: with several streams, join them first.
   Result<void> used_by(Stream& stream);
 
  private:
   friend class BatchUploads;
   struct Slot;
   struct State;
-  DeviceBatch(std::shared_ptr<State> state, Slot* slot, std::uint64_t bytes);
+  DeviceBatch(std::shared_ptr<State> state, Slot* slot);
   void swap(DeviceBatch& other) noexcept;
   std::shared_ptr<State> state_;  // shared: batches outlive the lane
   Slot* slot_ = nullptr;
-  std::uint64_t bytes_ = 0;
 };
 
-/// Takes batches of up to `batch_bytes` in blocks from `staging`; gives them as DeviceBatches in
-/// the same order. Holds `batches` device buffers, and two pinned ones: one is written while the
-/// other is copied. Waits for a pinned block whose copy is done, and for a device buffer that came
-/// back. One producer; batches die anywhere.
+/// Holds `batches` device buffers of `batch_bytes`, and two pinned ones: one is written while the
+/// other is copied. Batches are copied in the order of `upload`. One producer; batches die
+/// anywhere.
 class BatchUploads {
  public:
   /// kOutOfMemory: nothing is kept.
@@ -54,26 +52,30 @@ class BatchUploads {
   BatchUploads& operator=(const BatchUploads&) = delete;
   ~BatchUploads() = default;
 
+  /// A place for the next batch: of those that were planned, nothing while all are in use.
+  std::optional<DeviceBatch> take();
+  /// One more, which is freed when it dies. kOutOfMemory.
+  Result<DeviceBatch> take_extra();
+  [[nodiscard]] bool all_in_use() const;
+
   /// Wait for a block to write a batch into; kStopped when `stop` was asked for.
   Result<PinnedBlock> staging(const std::stop_token& stop);
-  /// Send the first `bytes` of a block up. Waits for a buffer, never for the copy.
-  Result<DeviceBatch> upload(PinnedBlock block, std::uint64_t bytes, const std::stop_token& stop);
+  /// Put the copy of the block's first `bytes` into the line. Does not wait; the device waits for
+  /// the last user of the place.
+  Result<void> upload(PinnedBlock block, std::uint64_t bytes, DeviceBatch& to);
 
   /// What `make` takes of the device and of pinned memory.
-  [[nodiscard]] static std::uint64_t device_bytes(std::uint64_t batch_bytes, std::size_t batches) {
+  [[nodiscard]] static constexpr std::uint64_t device_bytes(std::uint64_t batch_bytes,
+                                                            std::size_t batches) {
     return batch_bytes * batches;
   }
-  [[nodiscard]] static std::uint64_t pinned_bytes(std::uint64_t batch_bytes) {
-    return batch_bytes * kStagingBlocks;
-  }
+  static constexpr std::size_t kStagingBlocks = 2;
 
  private:
-  static constexpr std::size_t kStagingBlocks = 2;
-  BatchUploads(std::shared_ptr<Device> device, std::shared_ptr<Stream> stream,
-               std::unique_ptr<PinnedPool> pool, std::shared_ptr<DeviceBatch::State> state);
+  BatchUploads(std::shared_ptr<Device> device, std::unique_ptr<PinnedPool> pool,
+               std::shared_ptr<DeviceBatch::State> state);
 
   const std::shared_ptr<Device> device_;
-  const std::shared_ptr<Stream> stream_;
   const std::shared_ptr<DeviceBatch::State> state_;
   const std::unique_ptr<PinnedPool> pool_;  // goes first: it waits for its copies
 };

@@ -155,6 +155,9 @@ class Device {
   [[nodiscard]] virtual std::uint64_t allocated_bytes() const = 0;
 
   virtual Result<std::shared_ptr<Stream>> make_stream() = 0;
+  /// A stream that somebody else made and ends, after what is returned here died: a cudaStream_t
+  /// of this device (null = the legacy default one); of a virtual device, a Stream of it.
+  virtual Result<std::shared_ptr<Stream>> borrow_stream(void* stream) = 0;
   virtual Result<std::unique_ptr<Event>> make_event() = 0;
   /// Memory that work put into `stream` from now on may use; others need an event. Content is
   /// arbitrary. kOutOfMemory changes nothing and may be tried again.

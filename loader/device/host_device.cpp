@@ -266,6 +266,12 @@ class HostDeviceImpl final : public HostDevice {
   Result<std::shared_ptr<Stream>> make_stream() override {
     return std::shared_ptr<Stream>(std::make_shared<HostStream>(core_));
   }
+  Result<std::shared_ptr<Stream>> borrow_stream(void* stream) override {
+    auto* host = dynamic_cast<HostStream*>(static_cast<Stream*>(stream));
+    if (host == nullptr || host->core() != core_)
+      return of_another_device(*core_, "borrowing a stream");
+    return std::shared_ptr<Stream>(host, [](Stream*) {});
+  }
   Result<std::unique_ptr<Event>> make_event() override {
     return std::unique_ptr<Event>(std::make_unique<HostEvent>(core_));
   }

@@ -34,11 +34,11 @@ std::byte* PinnedBlock::data() const noexcept { return slot_->memory->data(); }
 std::uint64_t PinnedBlock::bytes() const noexcept { return slot_->memory->bytes(); }
 Event& PinnedBlock::copied() const noexcept { return *slot_->copied; }
 
-PinnedPool::PinnedPool() : state_(std::make_unique<State>()) {}
+PinnedPool::PinnedPool(std::uint64_t bytes) : bytes_(bytes), state_(std::make_unique<State>()) {}
 
 Result<std::unique_ptr<PinnedPool>> PinnedPool::make(Device& device, std::uint64_t bytes,
                                                      std::size_t count) {
-  std::unique_ptr<PinnedPool> pool(new PinnedPool);
+  std::unique_ptr<PinnedPool> pool(new PinnedPool(bytes));
   State& state = *pool->state_;
   for (std::size_t i = 0; i < count; ++i) {
     auto memory = device.allocate_pinned(bytes);

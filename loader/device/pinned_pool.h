@@ -48,12 +48,14 @@ class PinnedPool {
   /// Wait for a block that nobody holds and whose copy is done. kStopped when `stop` was asked for;
   /// errors of the copies come out here.
   Result<PinnedBlock> take(const std::stop_token& stop);
+  [[nodiscard]] std::uint64_t block_bytes() const noexcept { return bytes_; }
 
  private:
   friend class PinnedBlock;
-  PinnedPool();
+  explicit PinnedPool(std::uint64_t bytes);
   void give_back(PinnedBlock::Slot* slot) noexcept;
   struct State;
+  const std::uint64_t bytes_;
   std::unique_ptr<State> state_;
 };
 

@@ -4,20 +4,18 @@
 #include <utility>
 
 #include "loader/base/mutex.h"
-#include "loader/memory/block_pool.h"
 
 namespace shardreel {
 
 struct BatchQueue::State {
-  State(MemoryLedger& of, std::size_t bytes, std::size_t buffers)
-      : ledger(&of), batch_bytes(BlockPool::block_bytes_for(bytes)), pool(bytes, buffers) {}
+  State(MemoryLedger& of, std::unique_ptr<BatchBuffers> made)
+      : ledger(&of), buffers(std::move(made)) {}
 
   Mutex mutex;
   Condition changed;
   // Null once the queue is gone: batches that live on are nobody's budget any more.
   MemoryLedger* ledger SHARDREEL_GUARDED_BY(mutex);
-  const std::size_t batch_bytes;
-  BlockPool pool;
+  const std::unique_ptr<BatchBuffers> buffers;
   struct Entry {
     BatchItem item;
     std::unique_ptr<BatchMark> mark;
@@ -27,93 +25,102 @@ struct BatchQueue::State {
   bool lane_waits SHARDREEL_GUARDED_BY(mutex) = false;
   bool extra SHARDREEL_GUARDED_BY(mutex) = false;  // one batch beyond the plan may be made
   bool warned SHARDREEL_GUARDED_BY(mutex) = false;
+};
 
-  void count(MemoryTag tag, bool taken) {
+/// That a buffer is in use: in the ledger, and for a lane that waits for one.
+class BatchQueue::Count {
+ public:
+  Count(std::shared_ptr<State> state, MemoryTag tag) : state_(std::move(state)), tag_(tag) {
+    const MutexLock lock(state_->mutex);
+    if (state_->ledger != nullptr) state_->ledger->add(tag_, state_->buffers->bytes_in_use());
+  }
+  Count(Count&&) noexcept = default;
+  Count& operator=(Count&&) = delete;
+  ~Count() {
+    if (!state_) return;
     {
-      const MutexLock lock(mutex);
-      if (ledger != nullptr) {
-        taken ? ledger->add(tag, batch_bytes) : ledger->remove(tag, batch_bytes);
-      }
+      const MutexLock lock(state_->mutex);
+      if (state_->ledger != nullptr) state_->ledger->remove(tag_, state_->buffers->bytes_in_use());
     }
-    if (!taken) changed.notify_all();
+    state_->changed.notify_all();
   }
-};
-
-class BatchQueue::PooledBlock final : public Batch::Storage {
- public:
-  PooledBlock(std::shared_ptr<State> state, Block block)
-      : state_(std::move(state)), block_(std::move(block)) {
-    state_->count(MemoryTag::kBatch, true);
-  }
-  PooledBlock(const PooledBlock&) = delete;
-  PooledBlock& operator=(const PooledBlock&) = delete;
-  ~PooledBlock() override {
-    block_ = Block();
-    state_->count(MemoryTag::kBatch, false);
-  }
-  std::byte* data() noexcept override { return block_.bytes().data(); }
 
  private:
-  std::shared_ptr<State>
-      state_;  // shared: keeps the pool alive for a batch that outlives the queue
-  Block block_;
+  std::shared_ptr<State> state_;  // shared: keeps the buffers alive for a batch of an ended queue
+  MemoryTag tag_;
 };
 
-class BatchQueue::HeldBlock final : public Batch::Storage {
+class BatchQueue::CountedStorage final : public Batch::Storage {
  public:
-  explicit HeldBlock(std::shared_ptr<State> state)
-      : state_(std::move(state)), data_(std::make_unique<std::byte[]>(state_->batch_bytes)) {
-    state_->count(MemoryTag::kHeld, true);
-  }
-  HeldBlock(const HeldBlock&) = delete;
-  HeldBlock& operator=(const HeldBlock&) = delete;
-  ~HeldBlock() override {
-    data_.reset();
-    state_->count(MemoryTag::kHeld, false);
-  }
-  std::byte* data() noexcept override { return data_.get(); }
+  CountedStorage(Count count, std::unique_ptr<Batch::Storage> storage)
+      : count_(std::move(count)), storage_(std::move(storage)) {}
+  std::byte* data() noexcept override { return storage_->data(); }
+  Result<void> use_on(void* stream) override { return storage_->use_on(stream); }
+  Result<void> copy_to_host(std::span<std::byte> to) override { return storage_->copy_to_host(to); }
 
  private:
-  std::shared_ptr<State> state_;  // shared: as above
-  std::unique_ptr<std::byte[]> data_;
+  const Count count_;  // goes last: the memory is back by then
+  const std::unique_ptr<Batch::Storage> storage_;
 };
 
-BatchQueue::BatchQueue(MemoryLedger& ledger, std::size_t batch_bytes, std::size_t buffers,
+class BatchQueue::CountedBuffer final : public BatchBuffer {
+ public:
+  CountedBuffer(Count count, std::unique_ptr<BatchBuffer> buffer)
+      : count_(std::move(count)), buffer_(std::move(buffer)) {}
+  std::byte* data() noexcept override { return buffer_->data(); }
+  Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t bytes) override {
+    auto storage = buffer_->finish(bytes);
+    if (!storage) return storage;
+    return std::unique_ptr<Batch::Storage>(
+        std::make_unique<CountedStorage>(std::move(count_), std::move(*storage)));
+  }
+
+ private:
+  Count count_;
+  const std::unique_ptr<BatchBuffer> buffer_;
+};
+
+BatchQueue::BatchQueue(MemoryLedger& ledger, std::unique_ptr<BatchBuffers> buffers,
                        std::function<void()> on_held)
-    : state_(std::make_shared<State>(ledger, batch_bytes, buffers)), on_held_(std::move(on_held)) {}
+    : state_(std::make_shared<State>(ledger, std::move(buffers))), on_held_(std::move(on_held)) {
+  ledger.add(MemoryTag::kBatch, state_->buffers->fixed_bytes());
+}
 
 BatchQueue::~BatchQueue() {
-  std::deque<State::Entry> dropped;
-  {
-    const MutexLock lock(state_->mutex);
-    dropped.swap(state_->items);
-  }
-  dropped.clear();
+  restart(~std::uint64_t{0});
   const MutexLock lock(state_->mutex);
+  state_->ledger->remove(MemoryTag::kBatch, state_->buffers->fixed_bytes());
   state_->ledger = nullptr;
 }
 
-std::unique_ptr<Batch::Storage> BatchQueue::acquire(std::uint64_t generation,
-                                                    const std::stop_token& stop) {
+Result<std::unique_ptr<BatchBuffer>> BatchQueue::acquire(std::uint64_t generation,
+                                                         const std::stop_token& stop) {
+  const auto counted = [this](Result<std::unique_ptr<BatchBuffer>> buffer,
+                              MemoryTag tag) -> Result<std::unique_ptr<BatchBuffer>> {
+    if (buffer)
+      return std::unique_ptr<BatchBuffer>(
+          std::make_unique<CountedBuffer>(Count(state_, tag), std::move(*buffer)));
+    if (buffer.error().code == ErrorCode::kStopped) return std::unique_ptr<BatchBuffer>();
+    return buffer;
+  };
   for (;;) {
-    if (Block block = state_->pool.take()) {
-      return std::make_unique<PooledBlock>(state_, std::move(block));
-    }
+    auto buffer = state_->buffers->take(stop);
+    if (!buffer || *buffer) return counted(std::move(buffer), MemoryTag::kBatch);
     bool granted = false;
     {
       const MutexLock lock(state_->mutex);
-      if (generation != state_->generation) return nullptr;
+      if (generation != state_->generation) return std::unique_ptr<BatchBuffer>();
       granted = std::exchange(state_->extra, false);
       // A buffer that came back between the attempt and here: look again before waiting.
-      if (!granted && state_->pool.in_use() == state_->pool.count()) {
+      if (!granted && state_->buffers->all_in_use()) {
         state_->lane_waits = true;
         state_->changed.notify_all();  // the consumer may have to grant one
         const bool goes_on = state_->changed.wait(state_->mutex, stop);
         state_->lane_waits = false;
-        if (!goes_on) return nullptr;
+        if (!goes_on) return std::unique_ptr<BatchBuffer>();
       }
     }
-    if (granted) return std::make_unique<HeldBlock>(state_);
+    if (granted) return counted(state_->buffers->take_extra(stop), MemoryTag::kHeld);
   }
 }
 
@@ -135,7 +142,7 @@ bool BatchQueue::await_item(std::optional<std::chrono::steady_clock::time_point>
     const MutexLock lock(state_->mutex);
     while (state_->items.empty()) {
       // A lane that waits may not have seen yet that a buffer came back: only none at all counts.
-      if (state_->lane_waits && !state_->extra && state_->pool.in_use() == state_->pool.count()) {
+      if (state_->lane_waits && !state_->extra && state_->buffers->all_in_use()) {
         // All buffers are in the consumer's hands, and it asks for more: waiting would be for ever.
         state_->extra = true;
         warn = !std::exchange(state_->warned, true);

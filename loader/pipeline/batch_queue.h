@@ -11,6 +11,7 @@
 #include <variant>
 
 #include "loader/memory/memory_budget.h"
+#include "loader/pipeline/batch_buffers.h"
 #include "loader/pipeline/lane_state.h"
 #include "shardreel/batch.h"
 
@@ -23,21 +24,23 @@ struct EpochOver {
 struct RunOver {};
 using BatchItem = std::variant<Batch, EpochOver, RunOver, Error>;
 
-/// Holds `buffers` blocks of batch memory; a batch in the consumer's hands takes one with it and
-/// gives it back when it dies, also after the queue is gone. When the consumer keeps so many that
-/// the lane has none left, taking grants one more from the heap, counted under `held`. Thread-safe.
+/// Holds the lane's buffers; a batch in the consumer's hands takes one with it and gives it back
+/// when it dies, also after the queue is gone. When the consumer keeps so many that the lane has
+/// none left, taking grants one more, counted under `held`. Thread-safe.
 class BatchQueue {
  public:
   /// `on_held` is called once, when the first batch beyond the plan is granted.
-  BatchQueue(MemoryLedger& ledger, std::size_t batch_bytes, std::size_t buffers,
+  BatchQueue(MemoryLedger& ledger, std::unique_ptr<BatchBuffers> buffers,
              std::function<void()> on_held);
   BatchQueue(const BatchQueue&) = delete;
   BatchQueue& operator=(const BatchQueue&) = delete;
   ~BatchQueue();
 
   // --- the lane. `generation` is that of the pass; an old one is refused.
-  /// Wait for memory for a batch; null when stopped or when the generation is over.
-  std::unique_ptr<Batch::Storage> acquire(std::uint64_t generation, const std::stop_token& stop);
+  /// Wait for memory for a batch; null when stopped or when the generation is over. An error is the
+  /// device's.
+  Result<std::unique_ptr<BatchBuffer>> acquire(std::uint64_t generation,
+                                               const std::stop_token& stop);
   /// `mark` says what became of the lane with this batch.
   bool push(BatchItem item, std::uint64_t generation, std::unique_ptr<BatchMark> mark = nullptr);
 
@@ -58,8 +61,9 @@ class BatchQueue {
 
  private:
   struct State;
-  class PooledBlock;
-  class HeldBlock;
+  class Count;
+  class CountedBuffer;
+  class CountedStorage;
   bool await_item(std::optional<std::chrono::steady_clock::time_point> deadline,
                   const std::stop_token& stop);
 

@@ -67,7 +67,7 @@ void Batcher::drop_all(DropReason reason) {
   held_.clear();
   order_.begin(epoch_);
   infos_.clear();
-  storage_.reset();
+  buffer_.reset();
 }
 
 bool Batcher::accept(LineItem item, const std::stop_token& stop) {
@@ -265,28 +265,40 @@ bool Batcher::judge(bool at_end) {
        {}});
 }
 
+std::uint64_t Batcher::clip_elements() const {
+  return slot_bytes(options_.transform) * options_.window.num_frames;
+}
+
 bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
-  if (!storage_) {
+  if (!buffer_) {
     const Timed timed(counters_.batch_wait);
-    storage_ = queue_.acquire(generation_, stop);
+    auto buffer = queue_.acquire(generation_, stop);
+    if (!buffer) {
+      counters_.drop(DropReason::kStopped, 1);
+      return fail_run(std::move(buffer.error()));
+    }
+    buffer_ = std::move(*buffer);
   }
-  if (!storage_) {
+  if (!buffer_) {
     counters_.drop(DropReason::kStopped, 1);
     return false;
   }
-  const std::uint64_t bytes = slot_bytes(options_.transform) * options_.window.num_frames;
+  const std::uint64_t bytes = clip_elements();
   const std::uint64_t part = bytes * element_bytes(options_.transform.dtype);
   collate_clip(clip.pixels.bytes().first(bytes), options_.transform, options_.window.num_frames,
-               {storage_->data() + infos_.size() * part, part});
+               {buffer_->data() + infos_.size() * part, part});
   infos_.push_back(std::move(clip.info));
   if (counts_.pass > 0) ++counters_.clips_repeated;
   return infos_.size() < options_.batch.batch_size || push_batch();
 }
 
 bool Batcher::push_batch() {
-  Batch batch(std::move(storage_), batch_shape(options_, infos_.size()), options_.transform.dtype,
-              options_.transform.layout, device_);
   const std::uint64_t clips = infos_.size();
+  auto storage = buffer_->finish(clips * clip_elements() * element_bytes(options_.transform.dtype));
+  buffer_.reset();
+  if (!storage) return fail_run(std::move(storage.error()));
+  Batch batch(std::move(*storage), batch_shape(options_, clips), options_.transform.dtype,
+              options_.transform.layout, device_);
   batch.clips = std::exchange(infos_, {});
   batch.epoch = epoch_;
   batch.index = counts_.batches++;
@@ -347,7 +359,7 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
     if (options_.batch.drops_last()) {
       counters_.drop(DropReason::kDropLast, infos_.size());
       infos_.clear();
-      storage_.reset();
+      buffer_.reset();
     } else if (!push_batch()) {
       return false;
     }

@@ -66,6 +66,7 @@ class Batcher {
   bool on_failure(const FailureItem& failure);
   bool on_end_of_pass(const std::stop_token& stop);
   bool deliver(Clip clip, const std::stop_token& stop);
+  [[nodiscard]] std::uint64_t clip_elements() const;
   bool push_batch();
   bool end_epoch();
   bool fail_run(Error error);
@@ -83,7 +84,7 @@ class Batcher {
   std::map<ClipId, Clip> held_;  // what `order_` holds
   std::uint64_t to_bring_back_ = 0;
 
-  std::unique_ptr<Batch::Storage> storage_;  // of the batch being made
+  std::unique_ptr<BatchBuffer> buffer_;  // of the batch being made
   std::vector<ClipInfo> infos_;
 
   std::uint64_t restarts_ = 0;  // tells loops that what they walk over is gone

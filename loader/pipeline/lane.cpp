@@ -23,13 +23,14 @@ std::uint64_t epochs_of(const LoaderOptions& options) {
 
 }  // namespace
 
-Lane::Lane(LaneContext context, std::string device, std::uint64_t rank, std::uint64_t world)
+Lane::Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers> buffers,
+           std::uint64_t rank, std::uint64_t world)
     : context_(std::move(context)),
       rank_(rank),
       world_(world),
       decode_(context_.ledger, "decode", context_.plan.lane_decode_bytes),
       line_(decode_, [this] { context_.work.raise(); }),
-      queue_(context_.ledger, context_.plan.batch_bytes, context_.plan.lane_batches,
+      queue_(context_.ledger, std::move(buffers),
              [this, device] {
                context_.warn(fmt::format(
                    "lane {}: the consumer keeps more than held_batches = {} batches; further ones "

@@ -41,7 +41,8 @@ struct LaneContext {
 /// between are shared by all lanes. `next` is for one consumer at a time; the rest is thread-safe.
 class Lane {
  public:
-  Lane(LaneContext context, std::string device, std::uint64_t rank, std::uint64_t world);
+  Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers> buffers,
+       std::uint64_t rank, std::uint64_t world);
   Lane(const Lane&) = delete;
   Lane& operator=(const Lane&) = delete;
   ~Lane() { stop(); }

@@ -36,7 +36,8 @@ using std::chrono::steady_clock;
 /// destruction runs backwards, and what is still in flight finds what it stands on.
 class Loader::Impl {
  public:
-  Impl(Resolved resolved, ShardList shards, LogCallback log)
+  Impl(Resolved resolved, ShardList shards, std::vector<std::unique_ptr<BatchBuffers>> buffers,
+       LogCallback log)
       : options_(std::move(resolved.options)),
         plan_(resolved.plan),
         rank_source_(std::move(resolved.rank_source)),
@@ -64,7 +65,8 @@ class Loader::Impl {
       lanes_.push_back(std::make_unique<Lane>(
           LaneContext{options_, plan_, reading_, ledger_, packet_pages_, counters_, work_,
                       [this](std::string_view text) { say(LogLevel::kWarning, text); }},
-          options_.resource.devices[i], *options_.batch.rank * plan_.lanes + i, world));
+          options_.resource.devices[i], std::move(buffers[i]),
+          *options_.batch.rank * plan_.lanes + i, world));
     }
   }
   Impl(const Impl&) = delete;
@@ -222,7 +224,11 @@ std::unique_ptr<Loader::Impl> Loader::Impl::make(const LoaderOptions& options,
   std::vector<LaneState> lanes;
   if (from != nullptr)
     lanes = read_state(from->json, resolved.options, resolved.plan, shards).value();
-  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(log));
+  auto buffers = open_batch_buffers(resolved.options.resource, resolved.plan.batch_bytes,
+                                    resolved.plan.lane_batches)
+                     .value();
+  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(buffers),
+                                     std::move(log));
   impl->start(lanes);
   return impl;
 }

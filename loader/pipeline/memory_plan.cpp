@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <charconv>
 
+#include "loader/device/batch_uploads.h"
 #include "loader/media/frame_geometry.h"
 #include "loader/memory/block_pool.h"
 #include "loader/memory/process_memory.h"
+#include "loader/pipeline/lane_device.h"
 #include "shardreel/units.h"
 
 namespace shardreel {
@@ -81,20 +83,27 @@ std::uint64_t open_clips(const WindowOptions& window) {
 
 }  // namespace
 
-Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_t local_ranks) {
+Result<std::uint64_t> resolve_share(std::string_view name, const std::string& text,
+                                    std::uint64_t whole) {
   if (!text.ends_with('%')) return parse_bytes(text);
   double percent = 0;
   const char* end = text.data() + text.size() - 1;
   const auto [stopped, status] = std::from_chars(text.data(), end, percent);
   if (status != std::errc{} || stopped != end || !(percent > 0 && percent <= 100)) {
     return Error{ErrorCode::kInvalidOption,
-                 fmt::format("memory_bytes '{}' is not a percentage above 0 and up to 100", text),
+                 fmt::format("{} '{}' is not a percentage above 0 and up to 100", name, text),
                  {},
                  {},
                  {}};
   }
-  return static_cast<std::uint64_t>(static_cast<double>(usable_memory()) * percent / 100) /
-         std::max<std::uint32_t>(1, local_ranks);
+  return static_cast<std::uint64_t>(static_cast<double>(whole) * percent / 100);
+}
+
+Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_t local_ranks) {
+  if (!text.ends_with('%')) return parse_bytes(text);
+  const auto bytes = resolve_share("memory_bytes", text, usable_memory());
+  if (!bytes) return bytes;
+  return *bytes / std::max<std::uint32_t>(1, local_ranks);
 }
 
 Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
@@ -108,6 +117,8 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
       BlockPool::block_bytes_for(elements_per_clip(options) *
                                  element_bytes(options.transform.dtype) * options.batch.batch_size);
   plan.lane_batches = options.batch.prefetch_batches + options.batch.held_batches;
+  plan.on_gpus = std::ranges::any_of(options.resource.devices, is_gpu);
+  plan.lane_host_batches = plan.on_gpus ? BatchUploads::kStagingBlocks : plan.lane_batches;
   plan.open_clips = open_clips(options.window);
 
   const bool shuffles = options.batch.shuffle == ShuffleMode::kAll;
@@ -138,7 +149,7 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   const std::uint64_t least_encoded =
       shards * kShardBuffers + least_remote(options.input) + members * kLeastMember + least_packets;
   const std::uint64_t least_decode = kLeastDecoder + product(plan.open_clips, plan.clip_bytes);
-  const std::uint64_t batches = product(plan.lanes * plan.lane_batches, plan.batch_bytes);
+  const std::uint64_t batches = product(plan.lanes * plan.lane_host_batches, plan.batch_bytes);
   const std::uint64_t least_rest = product(plan.lanes, least_encoded + least_decode);
   const std::uint64_t fixed = batches + least_rest;
   plan.smallest_bytes = fixed + shuffle;
@@ -186,10 +197,12 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
 std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
   const std::uint64_t shards = options.input.open_shards;
   std::vector<PlanRow> rows = {
-      {"batches", lanes * lane_batches * batch_bytes,
-       fmt::format("{} lanes x (prefetch_batches {} + held_batches {}) x {}", lanes,
-                   options.batch.prefetch_batches, options.batch.held_batches,
-                   format_bytes(batch_bytes))},
+      {"batches", lanes * lane_host_batches * batch_bytes,
+       on_gpus ? fmt::format("{} lanes x {} pinned on their way to the GPU x {}", lanes,
+                             lane_host_batches, format_bytes(batch_bytes))
+               : fmt::format("{} lanes x (prefetch_batches {} + held_batches {}) x {}", lanes,
+                             options.batch.prefetch_batches, options.batch.held_batches,
+                             format_bytes(batch_bytes))},
       {"packet tier", lanes * lane_packet_tier_bytes,
        fmt::format("compressed units of up to {} that wait to be drawn",
                    format_bytes(most_unit_bytes))},
@@ -213,6 +226,14 @@ std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
                                 format_bytes(RemoteShape::kPageBytes), remote.connections)});
   }
   return rows;
+}
+
+std::vector<PlanRow> MemoryPlan::gpu_rows(const LoaderOptions& options) const {
+  if (!on_gpus) return {};
+  return {
+      {"batches", BatchUploads::device_bytes(batch_bytes, lane_batches),
+       fmt::format("(prefetch_batches {} + held_batches {}) x {}", options.batch.prefetch_batches,
+                   options.batch.held_batches, format_bytes(batch_bytes))}};
 }
 
 }  // namespace shardreel

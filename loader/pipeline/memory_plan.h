@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "loader/read/http/remote_shape.h"
@@ -23,7 +24,9 @@ struct MemoryPlan {
   std::uint64_t lane_shuffle_bytes = 0;      ///< of the pixel tier
   std::uint64_t lane_packet_tier_bytes = 0;  ///< 0 where the shuffle holds frames only
   std::uint64_t most_unit_bytes = 0;         ///< of a unit that waits in the packet tier
-  std::uint64_t lane_batches = 0;            ///< buffers
+  std::uint64_t lane_batches = 0;            ///< buffers, on the lane's device
+  std::uint64_t lane_host_batches = 0;       ///< buffers in host memory: pinned, for a GPU's lane
+  bool on_gpus = false;                      ///< batches are in GPUs' memory
   std::uint64_t shard_bytes = 0;             ///< lane: read ahead per open shard
   std::uint64_t video_bytes = 0;             ///< lane: of all open videos
   std::uint64_t packet_bytes = 0;            ///< lane: of units that wait to be decoded
@@ -34,6 +37,8 @@ struct MemoryPlan {
   std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes that these options can run with
 
   [[nodiscard]] std::vector<PlanRow> rows(const LoaderOptions& options) const;
+  /// Of each GPU's memory; none where batches are the host's.
+  [[nodiscard]] std::vector<PlanRow> gpu_rows(const LoaderOptions& options) const;
 };
 
 /// What a clip takes besides pixels and fields, before and after it is decoded: frame numbers and
@@ -41,6 +46,10 @@ struct MemoryPlan {
 constexpr std::uint64_t window_facts_bytes(std::uint64_t num_frames) {
   return 768 + 48 * num_frames;
 }
+
+/// Resolve "2GiB" or "25%" of `whole`; `name` is the option that says so.
+Result<std::uint64_t> resolve_share(std::string_view name, const std::string& text,
+                                    std::uint64_t whole);
 
 /// Resolve "2GiB" or "25%" (of the cgroup's limit, else of the machine, divided by local ranks).
 Result<std::uint64_t> resolve_memory_bytes(const std::string& text, std::uint32_t local_ranks);

@@ -213,12 +213,21 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
   rows.push_back(folder({"index_dir", "folder; unset = beside each shard", "",
                          "Where `shardreel index` put the shards' indexes."},
                         SHARDREEL_MEMBER(input.index_dir)));
-  rows.push_back(words({"devices", "list of `cpu:N` (virtual host devices); or `auto` = cpu:0", "",
-                        "Where batches land; one lane each."},
-                       TextForm::kWords, SHARDREEL_MEMBER(resource.devices)));
+  rows.push_back(
+      words({"devices",
+             "list of `cpu:N` (virtual host devices) or of `cuda:N`; or `auto` = the GPU "
+             "of the local rank, else cpu:0",
+             "", "Where batches land; one lane each."},
+            TextForm::kWords, SHARDREEL_MEMBER(resource.devices)));
   rows.push_back(
       choice({"decode", {}, "P", "Who decodes; not yet cuda, and auto is cpu (docs/gpu.md)."},
              {"cpu", "cuda", "auto"}, SHARDREEL_MEMBER(resource.decode)));
+  rows.push_back(bytes_text({"gpu_memory_bytes", "size, or a part of the GPU's memory, e.g. 8%", "",
+                             "Memory that the loader may hold of each GPU."},
+                            SHARDREEL_MEMBER(resource.gpu_memory_bytes)));
+  rows.push_back(bytes_text({"gpu_memory_reserve", "size, or a part; unset = 5%, but 1GiB or more",
+                             "", "Memory of each GPU that the loader leaves free for others."},
+                            SHARDREEL_MEMBER(resource.gpu_memory_reserve)));
 }
 
 void add_remote_rows(std::vector<OptionRow>& rows) {

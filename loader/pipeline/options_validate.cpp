@@ -214,23 +214,34 @@ void check_memory(Problems& problems, const ResourceOptions& resource) {
   need_range(problems, "min_fill", resource.min_fill, 1, kMaxCount);
 }
 
-bool is_device(std::string_view device, std::string_view kind) {
-  if (!device.starts_with(kind)) return false;
-  std::uint32_t index = 0;
-  const std::string_view digits = device.substr(kind.size());
-  const char* last = digits.data() + digits.size();
-  const auto [end, status] = std::from_chars(digits.data(), last, index);
-  return status == std::errc{} && end == last && !digits.empty() &&
-         (digits.size() == 1 || digits.front() != '0');
-}
-
-/// Why nothing runs on a GPU: "no CUDA here: ..." or what this version lacks. Starts the CUDA
-/// runtime, so only for options that name a GPU.
-std::string why_no_gpu() {
+/// Why there is no such GPU, or nothing. Starts the CUDA runtime, so only for options that name
+/// one.
+std::string why_not_there(const DeviceId& device) {
   const CudaPresence presence = cuda_presence();
   if (presence.devices == 0) return "there is no CUDA here: " + presence.why_none;
-  return fmt::format("this version has no CUDA lanes and decoders yet (the machine has {} devices)",
-                     presence.devices);
+  if (device.index < presence.devices) return {};
+  return fmt::format("this machine has cuda:0 to cuda:{}", presence.devices - 1);
+}
+
+void check_decode(Problems& problems, const ResourceOptions& resource) {
+  if (resource.decode == DecodeDevice::kCuda) {
+    const CudaPresence presence = cuda_presence();
+    problems.push_back(fmt::format("decode = cuda, but {}; use decode = cpu",
+                                   presence.devices == 0
+                                       ? "there is no CUDA here: " + presence.why_none
+                                       : "this version does not decode on GPUs yet"));
+  }
+  need_range(problems, "decode_threads", resource.decode_threads, 0, kMaxThreads);
+}
+
+void check_gpu_memory(Problems& problems, std::string_view name, const std::string& text) {
+  if (text.ends_with('%')) {
+    const auto percent = percentage(text);
+    if (!percent || !(*percent >= 0 && *percent <= 100))
+      problems.push_back(fmt::format("{} as a part is 0% to 100%, not '{}'", name, text));
+  } else if (const auto bytes = parse_bytes(text); !bytes) {
+    problems.push_back(fmt::format("{}: {}, or a part as 8%", name, bytes.error().message));
+  }
 }
 
 void check_devices(Problems& problems, const ResourceOptions& resource) {
@@ -238,22 +249,26 @@ void check_devices(Problems& problems, const ResourceOptions& resource) {
   if (devices.empty()) problems.push_back("devices is empty: name at least one, e.g. cpu:0");
   if (devices.size() > kMaxLanes)
     problems.push_back(fmt::format("devices names at most {}", kMaxLanes));
+  bool gpus = false, hosts = false;
   for (auto device = devices.begin(); device != devices.end(); ++device) {
+    const auto id = DeviceId::parse(*device);
     if (*device == "auto") {
       if (devices.size() > 1) problems.push_back("devices: auto stands alone");
-    } else if (is_device(*device, "cuda:") || *device == "cuda") {
-      problems.push_back(fmt::format("devices has '{}', but {}; use cpu:0", *device, why_no_gpu()));
-    } else if (!is_device(*device, "cpu:")) {
-      problems.push_back(
-          fmt::format("devices has '{}'; a device is cpu:N, e.g. cpu:0, or auto", *device));
-    } else if (std::find(devices.begin(), device, *device) != device) {
+    } else if (!id) {
+      problems.push_back(fmt::format(
+          "devices has '{}'; a device is cpu:N or cuda:N, e.g. cpu:0, or auto", *device));
+    } else if (id->kind == DeviceKind::kCpu) {
+      hosts = true;
+    } else {
+      gpus = true;
+      if (const std::string why = why_not_there(*id); !why.empty())
+        problems.push_back(fmt::format("devices has '{}', but {}; use cpu:0", *device, why));
+    }
+    if (std::find(devices.begin(), device, *device) != device) {
       problems.push_back(fmt::format("devices has '{}' twice; each lane needs its own", *device));
     }
   }
-  if (resource.decode == DecodeDevice::kCuda)
-    problems.push_back(
-        fmt::format("decode = cuda, but {}; use decode = cpu, and cpu:0 in devices", why_no_gpu()));
-  need_range(problems, "decode_threads", resource.decode_threads, 0, kMaxThreads);
+  if (gpus && hosts) problems.push_back("devices names cpu and cuda lanes; expected one kind");
 }
 
 }  // namespace
@@ -267,6 +282,10 @@ std::vector<std::string> LoaderOptions::validate() const {
   check_ranks(problems, *this);
   check_memory(problems, resource);
   check_devices(problems, resource);
+  check_decode(problems, resource);
+  check_gpu_memory(problems, "gpu_memory_bytes", resource.gpu_memory_bytes);
+  if (!resource.gpu_memory_reserve.empty())
+    check_gpu_memory(problems, "gpu_memory_reserve", resource.gpu_memory_reserve);
   return problems;
 }
 

@@ -12,13 +12,15 @@
 namespace shardreel {
 
 Result<MemoryPlanReport> plan(const LoaderOptions& options) {
-  auto resolved = resolve(options, process_environment());
+  auto resolved = resolve(options, process_environment(), ResolveTo::kPlan);
   if (!resolved) return resolved.error();
   const auto shards = resolve_shards(options);
   if (!shards) return shards.error();
   const MemoryPlan& plan = resolved->plan;
   MemoryPlanReport report;
   report.rows = plan.rows(resolved->options);
+  report.gpu_rows = plan.gpu_rows(resolved->options);
+  report.gpu_memory_bytes = resolved->options.resource.gpu_memory_bytes;
   report.memory_bytes = plan.memory_bytes;
   report.clip_bytes = plan.clip_bytes;
   report.batch_bytes = plan.batch_bytes;
@@ -35,19 +37,42 @@ Result<MemoryPlanReport> plan(const LoaderOptions& options) {
   return report;
 }
 
-std::string MemoryPlanReport::table() const {
+namespace {
+
+/// Shares and their sum, a line each.
+std::string share_lines(const std::vector<PlanRow>& rows, std::string_view on_top) {
+  std::vector<PlanRow> lines = rows;
+  PlanRow sum{"sum", 0, std::string(on_top)};
   std::size_t widest = 0;
-  for (const PlanRow& row : rows) widest = std::max(widest, row.share.size());
-  std::string text =
-      fmt::format("memory_bytes {} ({} bytes)\n", format_bytes(memory_bytes), memory_bytes);
-  std::uint64_t sum = 0;
   for (const PlanRow& row : rows) {
+    widest = std::max(widest, row.share.size());
+    sum.bytes += row.bytes;
+  }
+  lines.push_back(std::move(sum));
+  std::string text;
+  for (const PlanRow& row : lines)
     text +=
         fmt::format("  {:<{}}  {:>10}  {}\n", row.share, widest, format_bytes(row.bytes), row.why);
-    sum += row.bytes;
+  return text;
+}
+
+nlohmann::ordered_json share_list(const std::vector<PlanRow>& rows) {
+  auto list = nlohmann::ordered_json::array();
+  for (const PlanRow& row : rows)
+    list.push_back({{"share", row.share}, {"bytes", row.bytes}, {"why", row.why}});
+  return list;
+}
+
+}  // namespace
+
+std::string MemoryPlanReport::table() const {
+  std::string text =
+      fmt::format("memory_bytes {} ({} bytes)\n", format_bytes(memory_bytes), memory_bytes);
+  text += share_lines(rows, "code, libraries and stacks come on top: at most 96 MiB");
+  if (!gpu_rows.empty()) {
+    text += fmt::format("each GPU, of gpu_memory_bytes {}\n", gpu_memory_bytes);
+    text += share_lines(gpu_rows, "the CUDA context comes on top");
   }
-  text += fmt::format("  {:<{}}  {:>10}  code, libraries and stacks come on top: at most 96 MiB\n",
-                      "sum", widest, format_bytes(sum));
   text += fmt::format("the least memory_bytes for these options: {} ({} bytes)",
                       format_bytes(smallest_bytes), smallest_bytes);
   text += epoch ? fmt::format("\nan epoch of this rank: {} clips in {} batches", epoch->clips,
@@ -65,10 +90,10 @@ std::string MemoryPlanReport::to_json() const {
   json["smallest_bytes"] = smallest_bytes;
   json["epoch_clips"] = epoch ? nlohmann::ordered_json(epoch->clips) : nullptr;
   json["epoch_batches"] = epoch ? nlohmann::ordered_json(epoch->batches) : nullptr;
-  json["shares"] = nlohmann::ordered_json::array();
-  for (const PlanRow& row : rows) {
-    json["shares"].push_back({{"share", row.share}, {"bytes", row.bytes}, {"why", row.why}});
-  }
+  json["shares"] = share_list(rows);
+  json["gpu_memory_bytes"] =
+      gpu_rows.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(gpu_memory_bytes);
+  json["gpu_shares"] = share_list(gpu_rows);
   return json.dump();
 }
 

@@ -11,6 +11,7 @@
 #include "loader/memory/process_memory.h"
 #include "loader/pipeline/choose_domain.h"
 #include "loader/pipeline/epoch_length.h"
+#include "loader/pipeline/lane_device.h"
 #include "shardreel/units.h"
 
 namespace shardreel {
@@ -57,6 +58,15 @@ Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
   return {};
 }
 
+/// A plan is often made where the GPUs are not.
+std::vector<std::string> problems_of(LoaderOptions options, ResolveTo purpose) {
+  std::vector<std::string>& devices = options.resource.devices;
+  if (purpose == ResolveTo::kPlan && std::ranges::all_of(devices, is_gpu)) {
+    for (std::string& device : devices) device.replace(0, device.find(':'), "cpu");
+  }
+  return options.validate();
+}
+
 }  // namespace
 
 Result<ShardList> resolve_shards(const LoaderOptions& options) {
@@ -72,7 +82,8 @@ Result<ShardList> resolve_shards(const LoaderOptions& options) {
   return shards;
 }
 
-Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment) {
+Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment,
+                         ResolveTo purpose) {
   Resolved resolved;
   resolved.options = options;
   LoaderOptions& all = resolved.options;
@@ -84,16 +95,18 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   resolved.rank_source = rank->source;
   for (std::string& device : all.resource.devices) {
     if (device != "auto") continue;
-    device = "cpu:0";
+    // One lane, however many GPUs there are: lanes are ranks, and decide who gets which clip.
     const CudaPresence presence = cuda_presence();
+    device = presence.devices == 0
+                 ? "cpu:0"
+                 : fmt::format("cuda:{}", rank->local_rank.value_or(0) % presence.devices);
     resolved.device_reason =
-        presence.devices == 0
-            ? fmt::format("devices = auto is cpu:0, and the CPU decodes: no CUDA here: {}",
-                          presence.why_none)
-            : "devices = auto is cpu:0, and the CPU decodes: this version has no CUDA lanes yet";
+        fmt::format("devices = auto is {}, and the CPU decodes{}", device,
+                    presence.devices == 0 ? ": no CUDA here: " + presence.why_none : std::string());
   }
   // After the ranks are known: some problems only exist for several of them.
-  if (const auto problems = all.validate(); !problems.empty()) return all_problems(problems);
+  if (const auto problems = problems_of(all, purpose); !problems.empty())
+    return all_problems(problems);
 
   const auto memory =
       resolve_memory_bytes(all.resource.memory_bytes, rank->local_world_size.value_or(1));

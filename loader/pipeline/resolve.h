@@ -23,9 +23,13 @@ struct Resolved {
 /// Parse `urls`; refuses a list that names nothing, or more shards than one epoch can order.
 Result<ShardList> resolve_shards(const LoaderOptions& options);
 
+/// To run is refused without the devices that are named; to plan is not.
+enum class ResolveTo { kRun, kPlan };
+
 /// Validate, decide and plan. Reads nothing but the first shard's size, except for `shuffle_domain
 /// = auto` (choose_domain.h) and the indexes of all shards where equal ranks take them to know
 /// `batches_per_epoch`. kInvalidOption lists every problem, kMemory names what would do.
-Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment);
+Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment,
+                         ResolveTo purpose = ResolveTo::kRun);
 
 }  // namespace shardreel

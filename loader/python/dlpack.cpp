@@ -27,7 +27,9 @@ struct DLManagedTensor {
   void (*deleter)(DLManagedTensor*);
 };
 
-constexpr std::int32_t kDLCPU = 1;
+constexpr std::int32_t kDLCPU = 1, kDLCUDA = 2;
+// As the standard and the CUDA runtime both number it.
+constexpr std::uintptr_t kLegacyStream = 1;
 constexpr std::uint8_t kDLInt = 0, kDLUInt = 1, kDLFloat = 2;
 constexpr const char* kName = "dltensor";
 
@@ -40,6 +42,10 @@ DLDataType data_type(ElementType type) {
     case ElementType::kFloat64: return {kDLFloat, 64, 1};
   }
   return {kDLUInt, 8, 1};
+}
+
+DLDevice device_of(const Tensor& tensor) {
+  return tensor.gpu < 0 ? DLDevice{kDLCPU, 0} : DLDevice{kDLCUDA, tensor.gpu};
 }
 
 /// What one consumer holds.
@@ -70,7 +76,7 @@ pybind11::capsule to_dlpack(const Tensor& tensor) {
     exported->strides[i - 1] = exported->strides[i] * tensor.shape[i];
   DLManagedTensor& managed = exported->managed;
   managed.dl_tensor = {tensor.data,
-                       {kDLCPU, 0},
+                       device_of(tensor),
                        static_cast<std::int32_t>(tensor.shape.size()),
                        data_type(tensor.type),
                        exported->tensor.shape.data(),
@@ -84,17 +90,31 @@ pybind11::capsule to_dlpack(const Tensor& tensor) {
   return pybind11::reinterpret_steal<pybind11::capsule>(capsule);
 }
 
-void check_dlpack_request(const pybind11::object& stream, const pybind11::object& device,
-                          const pybind11::object& copy) {
-  // Streams are the devices'. -1 asks for no synchronisation, which is what host memory needs.
-  if (!stream.is_none() && !stream.equal(pybind11::int_(-1)))
-    throw pybind11::value_error("stream: expected None, the tensor is in host memory");
-  if (!device.is_none() && !pybind11::tuple(device).equal(dlpack_device()))
-    throw pybind11::buffer_error("dl_device: expected (1, 0), the tensor is in host memory");
+void meet_dlpack_request(const Tensor& tensor, const pybind11::object& stream,
+                         const pybind11::object& device, const pybind11::object& copy) {
+  const pybind11::tuple here = dlpack_device(tensor);
+  if (!device.is_none() && !pybind11::tuple(device).equal(here)) {
+    throw pybind11::buffer_error("dl_device: expected " + std::string(pybind11::repr(here)) +
+                                 ", where the tensor is");
+  }
   if (!copy.is_none() && pybind11::bool_(copy))
     throw pybind11::buffer_error("copy: the memory is shared, never copied");
+  // -1 asks for no synchronisation, which is all that host memory needs.
+  if (!stream.is_none() && stream.equal(pybind11::int_(-1))) return;
+  if (tensor.gpu < 0) {
+    if (stream.is_none()) return;
+    throw pybind11::value_error("stream: expected None, the tensor is in host memory");
+  }
+  const auto handle = stream.is_none() ? kLegacyStream : pybind11::cast<std::uintptr_t>(stream);
+  // 0 could be either default stream, so the standard forbids it.
+  if (handle == 0)
+    throw pybind11::value_error("stream: expected 1 or 2 for a default stream, not 0");
+  tensor.use_on(reinterpret_cast<void*>(handle));
 }
 
-pybind11::tuple dlpack_device() { return pybind11::make_tuple(kDLCPU, 0); }
+pybind11::tuple dlpack_device(const Tensor& tensor) {
+  const DLDevice device = device_of(tensor);
+  return pybind11::make_tuple(device.device_type, device.device_id);
+}
 
 }  // namespace shardreel::python

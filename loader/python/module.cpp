@@ -52,7 +52,11 @@ class PyBatch {
   explicit PyBatch(Batch batch) : batch_(std::make_shared<Batch>(std::move(batch))) {}
 
   [[nodiscard]] Tensor video() const {
-    return {batch_, batch_->data(), batch_->shape(), element_type(batch_->dtype())};
+    Tensor tensor{batch_, batch_->data(), batch_->shape(), element_type(batch_->dtype()), -1, {}};
+    if (batch_->on_host()) return tensor;
+    tensor.gpu = std::stoi(batch_->device().substr(batch_->device().find(':') + 1));
+    tensor.use_on = [batch = batch_](void* stream) { batch->use_on(stream); };
+    return tensor;
   }
   [[nodiscard]] Tensor frame_index() const {
     return table<std::int64_t>(&ClipInfo::frame_index, ElementType::kInt64);
@@ -113,7 +117,7 @@ class PyBatch {
     const auto clips = static_cast<std::int64_t>(batch_->size());
     const auto frames =
         static_cast<std::int64_t>(values->size()) / std::max<std::int64_t>(clips, 1);
-    return {values, values->data(), {clips, frames}, type};
+    return {values, values->data(), {clips, frames}, type, -1, {}};
   }
 
   std::shared_ptr<Batch> batch_;
@@ -283,17 +287,21 @@ PYBIND11_MODULE(_shardreel, module) {
   using namespace shardreel::python;
   module.doc() = "The C++ core of shardreel; use the package `shardreel` instead.";
 
-  py::class_<Tensor>(module, "Tensor", "Dense host memory that libraries take through DLPack.")
+  py::class_<Tensor>(module, "Tensor", "Dense memory that libraries take through DLPack.")
       .def(
           "__dlpack__",
           [](const Tensor& tensor, const py::object& stream, const py::object&,
              const py::object& device, const py::object& copy) {
-            check_dlpack_request(stream, device, copy);
+            try {
+              meet_dlpack_request(tensor, stream, device, copy);
+            } catch (const shardreel::ShardreelError& error) {
+              raise(error.error());
+            }
             return to_dlpack(tensor);
           },
           py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(),
           py::arg("dl_device") = py::none(), py::arg("copy") = py::none())
-      .def("__dlpack_device__", [](const Tensor&) { return dlpack_device(); })
+      .def("__dlpack_device__", [](const Tensor& tensor) { return dlpack_device(tensor); })
       .def_property_readonly("shape",
                              [](const Tensor& tensor) { return py::tuple(py::cast(tensor.shape)); })
       .def_property_readonly("data_ptr", [](const Tensor& tensor) {

@@ -163,9 +163,18 @@ class Consumers {
 
   void take(std::size_t lane, const Batch& batch, ClipDigests& digests) {
     std::string text;
+    std::vector<std::byte> copy;
+    if (!batch.on_host() && (pixel_digest_ || lines_.wanted())) {
+      copy.resize(batch.size_bytes());
+      batch.copy_to_host(copy);
+    }
+    const std::size_t each = copy.size() / batch.size();
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      digests.add(batch.clips[i], batch.clip_bytes(i));
-      if (lines_.wanted()) text += clip_line(batch.clips[i], lane, batch.clip_bytes(i));
+      const auto pixels = batch.on_host()
+                              ? batch.clip_bytes(i)
+                              : std::span<const std::byte>(copy).subspan(i * each, each);
+      digests.add(batch.clips[i], pixels);
+      if (lines_.wanted()) text += clip_line(batch.clips[i], lane, pixels);
     }
     if (lines_.wanted()) lines_.write(text);
     outcomes_[lane].clips += batch.size();

@@ -45,6 +45,8 @@ struct Core {
 };
 
 Result<std::shared_ptr<Stream>> make_stream(const std::shared_ptr<Core>& core);
+Result<std::shared_ptr<Stream>> borrow_stream(const std::shared_ptr<Core>& core,
+                                              cudaStream_t stream);
 Result<std::unique_ptr<Event>> make_event(const std::shared_ptr<Core>& core);
 /// The stream's handle, null when it is none of this device.
 [[nodiscard]] cudaStream_t handle_of(const Stream& stream, const Core& core);

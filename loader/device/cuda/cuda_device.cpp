@@ -62,6 +62,9 @@ class CudaDevice final : public Device {
   }
 
   Result<std::shared_ptr<Stream>> make_stream() override { return cuda::make_stream(core_); }
+  Result<std::shared_ptr<Stream>> borrow_stream(void* stream) override {
+    return cuda::borrow_stream(core_, static_cast<cudaStream_t>(stream));
+  }
   Result<std::unique_ptr<Event>> make_event() override { return cuda::make_event(core_); }
 
   Result<DeviceBuffer> allocate(std::uint64_t bytes, std::shared_ptr<Stream> stream) override {

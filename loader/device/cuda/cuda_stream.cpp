@@ -10,9 +10,10 @@ namespace {
 
 class CudaStream final : public Stream {
  public:
-  CudaStream(std::shared_ptr<Core> core, cudaStream_t stream)
-      : core_(std::move(core)), stream_(stream) {}
+  CudaStream(std::shared_ptr<Core> core, cudaStream_t stream, bool borrowed = false)
+      : core_(std::move(core)), stream_(stream), borrowed_(borrowed) {}
   ~CudaStream() override {
+    if (borrowed_) return;
     const Current current(core_->index);
     static_cast<void>(check(cudaStreamSynchronize(stream_), "ending a stream"));
     static_cast<void>(check(cudaStreamDestroy(stream_), "ending a stream"));
@@ -65,6 +66,7 @@ class CudaStream final : public Stream {
 
   const std::shared_ptr<Core> core_;
   const cudaStream_t stream_;
+  const bool borrowed_;
 };
 
 class CudaEvent final : public Event {
@@ -134,6 +136,13 @@ Result<std::shared_ptr<Stream>> make_stream(const std::shared_ptr<Core>& core) {
     return done.error();
   }
   return std::shared_ptr<Stream>(std::make_shared<CudaStream>(core, stream));
+}
+
+Result<std::shared_ptr<Stream>> borrow_stream(const std::shared_ptr<Core>& core,
+                                              cudaStream_t stream) {
+  // Null means the same, but not where a handle says that there is none.
+  if (stream == nullptr) stream = cudaStreamLegacy;
+  return std::shared_ptr<Stream>(std::make_shared<CudaStream>(core, stream, true));
 }
 
 Result<std::unique_ptr<Event>> make_event(const std::shared_ptr<Core>& core) {

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include <shardreel/error.h>
 #include <shardreel/options.h>
 #include <shardreel/sample.h>
 
@@ -51,18 +52,20 @@ struct ClipInfo {
 /// once).
 class Batch {
  public:
-  /// Storage whose destructor gives the memory back.
+  /// Storage whose destructor gives the memory back. That of a device answers for its streams, too.
   class Storage {
    public:
     virtual ~Storage() = default;
     [[nodiscard]] virtual std::byte* data() noexcept = 0;
+    virtual Result<void> use_on(void* stream);
+    virtual Result<void> copy_to_host(std::span<std::byte> to);
   };
 
   Batch() = default;
   Batch(std::unique_ptr<Storage> storage, std::vector<std::int64_t> shape, DType dtype,
         Layout layout, std::string device);
 
-  /// The tensor's first byte; dense, row-major over `shape`.
+  /// The tensor's first byte, an address of `device`; dense, row-major over `shape`.
   [[nodiscard]] const std::byte* data() const noexcept {
     return storage_ ? storage_->data() : nullptr;
   }
@@ -73,10 +76,22 @@ class Batch {
   [[nodiscard]] const std::vector<std::int64_t>& shape() const noexcept { return shape_; }
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
   [[nodiscard]] Layout layout() const noexcept { return layout_; }
-  [[nodiscard]] const std::string& device() const noexcept { return device_; }  ///< e.g. "cpu:0"
+  [[nodiscard]] const std::string& device() const noexcept { return device_; }  ///< e.g. "cuda:0"
+  [[nodiscard]] bool on_host() const noexcept { return device_.starts_with("cpu"); }
+
+  /// On a GPU: let what `stream` (a cudaStream_t of that device; null = the legacy default one)
+  /// gets from now on find the tensor there. No host thread waits. When the batch dies, its memory
+  /// is used again only behind what that stream has in line then; of several streams the last one
+  /// counts, so join them first. The stream outlives the batch. On the host: nothing to do. Throws
+  /// ShardreelError when the device fails.
+  void use_on(void* stream);
+
+  /// Copy the tensor into `size_bytes` bytes of host memory, and wait for it: to look at batches
+  /// that are on a GPU, not to feed from them. Throws ShardreelError when the device fails.
+  void copy_to_host(std::span<std::byte> to) const;
 
   [[nodiscard]] std::size_t size() const noexcept { return clips.size(); }  ///< B
-  /// Bytes of clip number `clip` of the tensor.
+  /// Bytes of clip number `clip` of the tensor, which are addresses of `device`.
   [[nodiscard]] std::span<const std::byte> clip_bytes(std::size_t clip) const;
 
   std::vector<ClipInfo> clips;  ///< [B]

@@ -109,6 +109,8 @@ struct PlanRow {
 };
 struct MemoryPlanReport {
   std::vector<PlanRow> rows;
+  std::vector<PlanRow> gpu_rows;     ///< of each GPU that has a lane; empty without
+  std::string gpu_memory_bytes;      ///< the budget of each GPU, as the option says it
   std::uint64_t memory_bytes = 0;    ///< the budget
   std::uint64_t clip_bytes = 0;      ///< of one clip in the shuffle buffer
   std::uint64_t batch_bytes = 0;     ///< of one batch

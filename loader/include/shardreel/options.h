@@ -149,6 +149,10 @@ struct ResourceOptions {
   std::vector<std::string> devices = {
       "cpu:0"};  ///< one lane each: `cpu:N` (virtual host devices), `cuda:N`, `auto`
   DecodeDevice decode = DecodeDevice::kAuto;
+  /// Most that the loader holds of each GPU's memory: bytes, or a part of the GPU's.
+  std::string gpu_memory_bytes = "8%";
+  /// What it leaves free of each GPU's memory for others; empty = 1 GiB, or 5 % if that is more.
+  std::string gpu_memory_reserve;
 };
 
 struct LoaderOptions {

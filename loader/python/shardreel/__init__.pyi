@@ -89,6 +89,8 @@ class Loader:
         index_dir: str | None = None,
         devices: list[Any] | str | None = None,
         decode: str | None = None,
+        gpu_memory_bytes: int | str | None = None,
+        gpu_memory_reserve: int | str | None = None,
         connections: int | None = None,
         retries: int | None = None,
         request_timeout: float | None = None,

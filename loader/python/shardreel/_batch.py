@@ -28,8 +28,9 @@ class Batch(collections.abc.Mapping):
     """B clips and their facts, by name.
 
     - ``video``: tensor [B, T, H, W, C], [B, T, C, H, W] or [B, C, T, H, W] by `layout`; uint8, or
-      float16/float32 by `dtype`. The loader's own memory: it goes back when the last tensor that was
-      made of it dies, so keep at most `held_batches` batches at a time, or copy.
+      float16/float32 by `dtype`. The loader's own memory, on the lane's `device`: it goes back when the
+      last tensor that was made of it dies, so keep at most `held_batches` batches at a time, or copy. On a
+      GPU torch's current stream finds it there; numpy cannot take it.
     - ``frame_index``: int64 [B, T], in display order, from 0; ``pts``: float64 [B, T], seconds.
     - ``key``, ``shard``: lists of B texts.
     - every other field of the samples, by the last part of its name: ``cls`` and such (cls cls2 index

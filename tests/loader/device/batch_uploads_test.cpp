@@ -51,7 +51,7 @@ class Consumer {
   /// Return whether the batch is what it should be; it goes back while the stream still reads it.
   bool takes(DeviceBatch batch, std::uint64_t index) {
     stream_->wait(batch.ready()).value();
-    stream_->copy(back_->data(), batch.data(), batch.bytes()).value();
+    stream_->copy(back_->data(), batch.data(), kBatchBytes).value();
     batch.used_by(*stream_).value();
     { const DeviceBatch gone(std::move(batch)); }
     stream_->synchronize().value();
@@ -68,10 +68,20 @@ class Consumer {
 
 Result<DeviceBatch> make_batch(BatchUploads& uploads, std::uint64_t lane, std::uint64_t index,
                                const std::stop_token& stop) {
+  auto batch = uploads.take();
+  while (!batch && !stop.stop_requested()) {
+    std::this_thread::yield();
+    batch = uploads.take();
+  }
+  Error stopped;
+  stopped.code = ErrorCode::kStopped;
+  if (!batch) return stopped;
   auto block = uploads.staging(stop);
   if (!block) return block.error();
   fill(block->data(), lane, index);
-  return uploads.upload(std::move(*block), kBatchBytes, stop);
+  if (auto done = uploads.upload(std::move(*block), kBatchBytes, *batch); !done)
+    return done.error();
+  return std::move(*batch);
 }
 
 TEST_P(BatchUploadsTest, EveryLaneGetsItsBatchesInOrder) {
@@ -152,6 +162,51 @@ TEST_P(BatchUploadsTest, TheNextBatchWaitsForTheLastUser) {
   std::vector<std::byte> want(kBatchBytes);
   fill(want.data(), 5, 0);
   EXPECT_EQ(std::memcmp(back->data(), want.data(), kBatchBytes), 0);
+}
+
+TEST_P(BatchUploadsTest, MemoryIsFreedBehindTheLastUser) {
+  if (GetParam().pause == nullptr) GTEST_SKIP() << "a real device cannot be made to wait";
+  for (const bool extra : {false, true}) {
+    auto device = GetParam().open(0);
+    auto uploads = BatchUploads::make(device, kBatchBytes, 1).value();
+    auto user = device->make_stream().value();
+    auto back = device->allocate_pinned(kBatchBytes).value();
+    std::optional<DeviceBatch> batch =
+        extra ? uploads->take_extra().value() : std::move(*uploads->take());
+    auto block = uploads->staging({}).value();
+    fill(block.data(), 6, 0);
+    ASSERT_TRUE(uploads->upload(std::move(block), kBatchBytes, *batch));
+    ASSERT_TRUE(batch->ready().wait());
+    GetParam().pause(*device, true);
+    ASSERT_TRUE(user->copy(back->data(), batch->data(), kBatchBytes));
+    ASSERT_TRUE(batch->used_by(*user));
+    batch.reset();
+    std::thread end([&] { uploads.reset(); });  // its stream ends with what is in line
+    GetParam().pause(*device, false);
+    end.join();
+    ASSERT_TRUE(user->synchronize());
+    std::vector<std::byte> want(kBatchBytes);
+    fill(want.data(), 6, 0);
+    EXPECT_EQ(std::memcmp(back->data(), want.data(), kBatchBytes), 0);
+  }
+}
+
+TEST_P(BatchUploadsTest, MoreThanWasPlannedIsFreedWithItsBatch) {
+  auto device = GetParam().open(0);
+  auto uploads = BatchUploads::make(device, kBatchBytes, 1).value();
+  const auto planned = uploads->take();
+  ASSERT_TRUE(planned);
+  EXPECT_TRUE(uploads->all_in_use());
+  EXPECT_FALSE(uploads->take());
+  const std::uint64_t before = device->allocated_bytes();
+  {
+    const auto extra = uploads->take_extra();
+    ASSERT_TRUE(extra);
+    EXPECT_NE(extra->data(), planned->data());
+    EXPECT_GE(device->allocated_bytes(), before + kBatchBytes);
+  }
+  EXPECT_FALSE(uploads->take()) << "it is not one of the planned ones";
+  while (device->allocated_bytes() > before) std::this_thread::yield();
 }
 
 TEST_P(BatchUploadsTest, StopsAtAnyMomentLeaveNothingBehind) {

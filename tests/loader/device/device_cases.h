@@ -18,6 +18,8 @@ struct DeviceCase {
   void (*fail_allocation)(Device& device, std::uint64_t nth) = nullptr;  ///< may be null
   void (*pause)(Device& device, bool on) = nullptr;                      ///< may be null
   void (*check)() = nullptr;  ///< at the end of every test; may be null
+  /// A stream made without the seam, as `Device::borrow_stream` takes it; may be null.
+  std::shared_ptr<void> (*foreign_stream)(Device& device) = nullptr;
 
   friend std::ostream& operator<<(std::ostream& out, const DeviceCase& device) {
     return out << device.name;

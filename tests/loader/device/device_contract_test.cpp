@@ -63,6 +63,24 @@ TEST_P(DeviceContract, BytesGoThereAndBack) {
   EXPECT_EQ(std::memcmp(from->data(), back->data(), from->bytes()), 0);
 }
 
+TEST_P(DeviceContract, AStreamOfSomebodyElseIsBorrowedAndNotEnded) {
+  if (GetParam().foreign_stream == nullptr) GTEST_SKIP() << "no foreign streams in this case";
+  auto from = pinned(1 << 16, 7), back = pinned(1 << 16, 0);
+  DeviceBuffer there = block(1 << 16);
+  auto event = device_->make_event().value();
+  const std::shared_ptr<void> foreign = GetParam().foreign_stream(*device_);
+  {
+    auto borrowed = device_->borrow_stream(foreign.get()).value();
+    ASSERT_TRUE(borrowed->copy(there.data(), from->data(), from->bytes()));
+    ASSERT_TRUE(event->record(*borrowed));
+  }
+  ASSERT_TRUE(stream_->wait(*event));
+  ASSERT_TRUE(stream_->copy(back->data(), there.data(), back->bytes()));
+  ASSERT_TRUE(stream_->synchronize());
+  EXPECT_TRUE(all(*back, 7));
+  EXPECT_TRUE(device_->borrow_stream(foreign.get()).value()->synchronize()) << "it still goes on";
+}
+
 TEST_P(DeviceContract, RowsGoWhereTheyBelongAndTheGapsStay) {
   constexpr std::size_t kRows = 9, kBytes = 100, kFrom = 128, kTo = 160;
   auto from = pinned(kRows * kFrom, 1), back = pinned(kRows * kTo, 2);

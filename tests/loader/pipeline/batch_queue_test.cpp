@@ -7,15 +7,15 @@
 namespace shardreel {
 namespace {
 
-Batch batch_in(std::unique_ptr<Batch::Storage> storage, std::uint64_t number) {
-  Batch batch(std::move(storage), {1, 4096}, DType::kUint8, Layout::kThwc, "cpu:0");
+Batch batch_in(Result<std::unique_ptr<BatchBuffer>> buffer, std::uint64_t number) {
+  Batch batch((*buffer)->finish(4096).value(), {1, 4096}, DType::kUint8, Layout::kThwc, "cpu:0");
   batch.index = number;
   return batch;
 }
 
 TEST(BatchQueue, GivesBatchesInOrderAndTheEndForEver) {
   MemoryLedger ledger;
-  BatchQueue queue(ledger, 4096, 4, {});
+  BatchQueue queue(ledger, host_batch_buffers(4096, 4), {});
   const std::stop_token never;
   for (std::uint64_t i = 0; i < 3; ++i) {
     EXPECT_TRUE(queue.push(batch_in(queue.acquire(0, never), i), 0));
@@ -33,18 +33,18 @@ TEST(BatchQueue, GivesBatchesInOrderAndTheEndForEver) {
 
 TEST(BatchQueue, ALaneWaitsForABatchToComeBack) {
   MemoryLedger ledger;
-  BatchQueue queue(ledger, 4096, 1, {});
+  BatchQueue queue(ledger, host_batch_buffers(4096, 1), {});
   const std::stop_token never;
   auto first = queue.acquire(0, never);
-  std::jthread lane([&] { EXPECT_TRUE(queue.acquire(0, never)); });
+  std::jthread lane([&] { EXPECT_TRUE(*queue.acquire(0, never)); });
   while (!queue.lane_waits()) std::this_thread::yield();
-  first.reset();
+  first->reset();
 }
 
 TEST(BatchQueue, AConsumerThatKeepsAllGetsOneMore) {
   MemoryLedger ledger;
   int warned = 0;
-  BatchQueue queue(ledger, 4096, 2, [&warned] { ++warned; });
+  BatchQueue queue(ledger, host_batch_buffers(4096, 2), [&warned] { ++warned; });
   const std::stop_token never;
   std::jthread lane([&] {
     for (std::uint64_t i = 0; i < 5; ++i) queue.push(batch_in(queue.acquire(0, never), i), 0);
@@ -59,21 +59,21 @@ TEST(BatchQueue, AConsumerThatKeepsAllGetsOneMore) {
 
 TEST(BatchQueue, ARestartVoidsWhatIsQueuedAndRefusesTheOld) {
   MemoryLedger ledger;
-  BatchQueue queue(ledger, 4096, 2, {});
+  BatchQueue queue(ledger, host_batch_buffers(4096, 2), {});
   const std::stop_token never;
   queue.push(batch_in(queue.acquire(0, never), 0), 0);
   EXPECT_EQ(queue.restart(1), 0U);  // a batch without clips
   EXPECT_FALSE(queue.push(batch_in(queue.acquire(1, never), 1), 0));
   auto one = queue.acquire(1, never);
   auto two = queue.acquire(1, never);
-  std::jthread lane([&] { EXPECT_FALSE(queue.acquire(1, never)); });
+  std::jthread lane([&] { EXPECT_FALSE(*queue.acquire(1, never)); });
   while (!queue.lane_waits()) std::this_thread::yield();
   queue.restart(2);  // wakes a lane of the old generation
 }
 
 TEST(BatchQueue, StopWakesBothSides) {
   MemoryLedger ledger;
-  BatchQueue queue(ledger, 4096, 0, {});
+  BatchQueue queue(ledger, host_batch_buffers(4096, 0), {});
   std::stop_source stop;
   std::jthread lane([&] { (void)queue.acquire(0, stop.get_token()); });
   std::jthread consumer([&] {

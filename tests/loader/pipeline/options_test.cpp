@@ -46,6 +46,7 @@ const Json kPromised = Json::parse(R"({
   "member_inline_bytes": 67108864, "max_member_bytes": 68719476736, "spool_dir": null,
   "page_cache": "auto",
   "allow_pipe": true, "index_dir": null, "devices": ["cpu:0"], "decode": "auto",
+  "gpu_memory_bytes": "8%", "gpu_memory_reserve": null,
   "connections": 16, "retries": 8, "request_timeout": 60.0, "stall_timeout": 15.0,
   "shard_timeout": 300.0, "http_headers": [], "ca_file": null, "s3_endpoint": null,
   "s3_region": null, "anonymous": false, "cache_dir": null, "cache_bytes": 0, "cache_only": false
@@ -88,6 +89,7 @@ const Json kOther = Json::parse(R"({
   "max_member_bytes": [1073741824, "1GiB"], "spool_dir": ["/var/tmp"],
   "page_cache": ["drop"], "allow_pipe": [false], "index_dir": ["/var/index"],
   "devices": [["cpu:0", "cpu:1"], "cpu:0,cpu:1"], "decode": ["cpu"],
+  "gpu_memory_bytes": ["2GiB"], "gpu_memory_reserve": ["10%"],
   "connections": [4], "retries": [0], "request_timeout": [1.5], "stall_timeout": [2.5],
   "shard_timeout": [3.5], "http_headers": [["A: ${B}"], "A: ${B}"], "ca_file": ["/ca.pem"],
   "s3_endpoint": ["http://h:1"], "s3_region": ["auto"], "anonymous": [true],
@@ -307,7 +309,10 @@ constexpr const char* kInvalid = R"([
   [{"devices": ["cpu"]}, "'cpu'"],
   [{"devices": ["cpu:3", "cpu:3"], "ranks": "exact"}, "cpu:3", "twice"],
   [{"devices": ["auto", "cpu:1"], "ranks": "exact"}, "auto stands alone"],
-  [{"decode": "cuda"}, "no CUDA", "cpu:0"],
+  [{"devices": ["cuda"]}, "'cuda'", "cuda:N"],
+  [{"decode": "cuda"}, "no CUDA", "decode = cpu"],
+  [{"gpu_memory_bytes": "110%"}, "gpu_memory_bytes", "110%"],
+  [{"gpu_memory_reserve": "1 house"}, "gpu_memory_reserve", "8%"],
   [{"decode_threads": 100000}, "decode_threads"]
 ])";
 

@@ -1,0 +1,89 @@
+#include "loader/pipeline/batch_buffers.h"
+
+#include <utility>
+
+#include "loader/memory/block_pool.h"
+
+namespace shardreel {
+namespace {
+
+class PooledStorage final : public Batch::Storage {
+ public:
+  explicit PooledStorage(Block block) : block_(std::move(block)) {}
+  std::byte* data() noexcept override { return block_.bytes().data(); }
+
+ private:
+  Block block_;
+};
+
+class HeapStorage final : public Batch::Storage {
+ public:
+  explicit HeapStorage(std::size_t bytes) : data_(std::make_unique<std::byte[]>(bytes)) {}
+  std::byte* data() noexcept override { return data_.get(); }
+
+ private:
+  const std::unique_ptr<std::byte[]> data_;
+};
+
+/// Host memory is what the consumer gets, as it is.
+class HostBuffer final : public BatchBuffer {
+ public:
+  explicit HostBuffer(std::unique_ptr<Batch::Storage> storage) : storage_(std::move(storage)) {}
+  std::byte* data() noexcept override { return storage_->data(); }
+  Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t /*bytes*/) override {
+    return std::move(storage_);
+  }
+
+ private:
+  std::unique_ptr<Batch::Storage> storage_;
+};
+
+class HostBuffers final : public BatchBuffers {
+ public:
+  HostBuffers(std::size_t bytes, std::size_t count)
+      : bytes_(BlockPool::block_bytes_for(bytes)), pool_(bytes, count) {}
+
+  Result<std::unique_ptr<BatchBuffer>> take(const std::stop_token& /*stop*/) override {
+    Block block = pool_.take();
+    if (!block) return std::unique_ptr<BatchBuffer>();
+    return buffer(std::make_unique<PooledStorage>(std::move(block)));
+  }
+  Result<std::unique_ptr<BatchBuffer>> take_extra(const std::stop_token& /*stop*/) override {
+    return buffer(std::make_unique<HeapStorage>(bytes_));
+  }
+  [[nodiscard]] bool all_in_use() const override { return pool_.in_use() == pool_.count(); }
+  [[nodiscard]] std::uint64_t fixed_bytes() const override { return 0; }
+  [[nodiscard]] std::uint64_t bytes_in_use() const override { return bytes_; }
+
+ private:
+  static std::unique_ptr<BatchBuffer> buffer(std::unique_ptr<Batch::Storage> storage) {
+    return std::make_unique<HostBuffer>(std::move(storage));
+  }
+  const std::size_t bytes_;
+  BlockPool pool_;
+};
+
+}  // namespace
+
+std::unique_ptr<BatchBuffers> host_batch_buffers(std::size_t bytes, std::size_t count) {
+  return std::make_unique<HostBuffers>(bytes, count);
+}
+
+Result<std::vector<std::unique_ptr<BatchBuffers>>> open_batch_buffers(
+    const ResourceOptions& options, std::size_t bytes, std::size_t count) {
+  std::vector<std::unique_ptr<BatchBuffers>> all;
+  for (const std::string& device : options.devices) {
+    if (!is_gpu(device)) {
+      all.push_back(host_batch_buffers(bytes, count));
+      continue;
+    }
+    auto lane = open_lane_device(device, options);
+    if (!lane) return lane.error();
+    auto buffers = device_batch_buffers(*lane, bytes, count);
+    if (!buffers) return buffers.error();
+    all.push_back(std::move(*buffers));
+  }
+  return all;
+}
+
+}  // namespace shardreel

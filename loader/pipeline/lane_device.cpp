@@ -1,0 +1,57 @@
+#include "loader/pipeline/lane_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "loader/device/device_registry.h"
+#include "loader/pipeline/memory_plan.h"
+#include "shardreel/units.h"
+
+namespace shardreel {
+namespace {
+
+// What is left to others unless it was said: a trainer's peak is not seen before it comes.
+constexpr std::uint64_t kLeastReserve = 1_GiB;
+constexpr std::uint64_t kReservePart = 20;
+
+}  // namespace
+
+bool is_gpu(std::string_view device) { return device.starts_with("cuda:"); }
+
+GovernorTime governor_now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes) {
+  GpuShares shares;
+  const auto budget = resolve_share("gpu_memory_bytes", options.gpu_memory_bytes, total_bytes);
+  if (!budget) return budget.error();
+  shares.budget = *budget;
+  shares.reserve = std::max(kLeastReserve, total_bytes / kReservePart);
+  if (options.gpu_memory_reserve.empty()) return shares;
+  const auto reserve = resolve_share("gpu_memory_reserve", options.gpu_memory_reserve, total_bytes);
+  if (!reserve) return reserve.error();
+  shares.reserve = *reserve;
+  return shares;
+}
+
+Result<LaneDevice> open_lane_device(const std::string& name, const ResourceOptions& options) {
+  const auto id = DeviceId::parse(name);
+  if (!id) return device_error(DeviceFault::kInvalid, "'" + name + "' names no device");
+  auto device = open_device(*id);
+  if (!device) return device.error();
+  const auto memory = (*device)->memory();
+  if (!memory) return memory.error();
+  const auto shares = gpu_shares(options, memory->total_bytes);
+  if (!shares) return shares.error();
+  LaneDevice lane{std::move(*device), nullptr};
+  GovernorOptions rules;
+  rules.budget_bytes = shares->budget;
+  rules.reserve_bytes = shares->reserve;
+  lane.governor = std::make_shared<Governor>(rules);
+  lane.governor->reading(governor_now(), memory->free_bytes);
+  return lane;
+}
+
+}  // namespace shardreel

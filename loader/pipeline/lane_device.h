@@ -1,0 +1,36 @@
+#pragma once
+// A lane's device, and what it may take of it.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "loader/device/device.h"
+#include "loader/device/governor/governor.h"
+#include "shardreel/options.h"
+
+namespace shardreel {
+
+struct LaneDevice {
+  std::shared_ptr<Device> device;
+  std::shared_ptr<Governor> governor;  // shared: leases outlive the lane with their batches
+};
+
+/// Bytes of a device's memory: what the loader may hold, and what it leaves free for others.
+struct GpuShares {
+  std::uint64_t budget = 0, reserve = 0;
+};
+/// From `gpu_memory_bytes` and `gpu_memory_reserve`, of a device with `total_bytes`.
+Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes);
+
+/// Whether a lane's batches are in a GPU's memory.
+[[nodiscard]] bool is_gpu(std::string_view device);
+
+/// Open a lane's GPU and take a first reading of its memory.
+Result<LaneDevice> open_lane_device(const std::string& device, const ResourceOptions& options);
+
+/// The clock of governors.
+[[nodiscard]] GovernorTime governor_now();
+
+}  // namespace shardreel
