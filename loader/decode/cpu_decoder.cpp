@@ -1,240 +1,37 @@
-#include <fmt/format.h>
-
-#include <algorithm>
-#include <cstring>
-#include <utility>
-
+#include "loader/decode/ffmpeg_decoder.h"
 #include "loader/decode/frame_pool.h"
-#include "loader/decode/video_decoder.h"
 #include "loader/media/av_error.h"
 
 namespace shardreel {
 namespace {
 
-/// Codecs whose decoders were tested to keep nothing of an earlier unit after a flush.
-bool may_be_recycled(const StreamParameters& parameters) {
-  switch (parameters.codec->codec_id) {
-    case AV_CODEC_ID_H264:
-    case AV_CODEC_ID_HEVC:
-    case AV_CODEC_ID_VP8:
-    case AV_CODEC_ID_VP9:
-    case AV_CODEC_ID_AV1: return parameters.recyclable;
-    default: return false;
-  }
-}
-
-bool same_codec(const AVCodecParameters& a, const AVCodecParameters& b) {
-  return a.codec_id == b.codec_id && a.codec_tag == b.codec_tag && a.width == b.width &&
-         a.height == b.height && a.format == b.format && a.profile == b.profile &&
-         a.level == b.level && a.video_delay == b.video_delay &&
-         a.extradata_size == b.extradata_size &&
-         (a.extradata_size == 0 ||
-          std::memcmp(a.extradata, b.extradata, static_cast<std::size_t>(a.extradata_size)) == 0);
-}
-
-/// What one pass over a unit's packets came to.
-enum class PassEnd { kDone, kNeedsFreshDecoder };
-
-class CpuDecoder final : public VideoDecoder {
+class CpuSetup final : public CodecSetup {
  public:
-  Result<DecodeReport> decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) override;
+  [[nodiscard]] const AVCodec* find(const AVCodecParameters& parameters) const override {
+    return avcodec_find_decoder(parameters.codec_id);
+  }
+  Result<void> prepare(AVCodecContext& context) override {
+    pool_.serve(context);
+    return {};
+  }
+  Result<void> accept(AVFrame& /*frame*/) override { return {}; }
+  std::optional<Error> own_failure() override { return std::nullopt; }
+  [[nodiscard]] bool goes_on_after_errors() const override { return true; }
+  void begin_unit() noexcept override { pool_.reset_peak(); }
+  void end_unit() noexcept override { pool_.trim(pool_.peak_bytes()); }
+  void trim() noexcept override { pool_.trim(0); }
   [[nodiscard]] std::uint64_t peak_frame_bytes() const noexcept override {
     return pool_.peak_bytes();
   }
-  void trim() noexcept override {
-    close();
-    pool_.trim(0);
-  }
 
  private:
-  /// Where a unit's decoding stands.
-  struct Progress {
-    Unit& unit;
-    FrameSink& sink;
-    DecodeReport report;
-    std::vector<bool> given;  ///< which of unit.wanted the sink has
-    std::size_t given_count = 0;
-    std::int64_t shown = 0;  ///< frames the decoder has shown in this pass
-    bool damaged = false;    ///< since the last clean keyframe
-  };
-
-  void close() noexcept {
-    context_.reset();
-    parameters_.reset();
-  }
-  Result<void> open(const std::shared_ptr<const StreamParameters>& parameters);
-  Result<PassEnd> run(Progress& progress, const std::stop_token& stop);
-  Result<PassEnd> take_frames(Progress& progress);
-  Result<PassEnd> show(Progress& progress, const AVFrame& frame);
-  static std::int64_t time_of(const AVFrame& frame) {
-    return frame.pts != AV_NOPTS_VALUE ? frame.pts : frame.best_effort_timestamp;
-  }
-  static std::size_t find_wanted(const Progress& progress, const AVFrame& frame);
-  bool note_error(Progress& progress, std::string_view doing, int number);
-
-  FramePool pool_;  // before the context, whose frames come from it
-  AVCodecContextPtr context_;
-  std::shared_ptr<const StreamParameters> parameters_;  ///< that context_ was opened with
-  AVPacketPtr packet_;
-  AVFramePtr frame_;
-  bool reused_ = false;
+  FramePool pool_;
 };
-
-Result<void> CpuDecoder::open(const std::shared_ptr<const StreamParameters>& parameters) {
-  if (packet_ == nullptr) packet_.reset(av_packet_alloc());
-  if (frame_ == nullptr) frame_.reset(av_frame_alloc());
-  if (packet_ == nullptr || frame_ == nullptr)
-    return av_failure(ErrorCode::kMemory, "open a decoder", AVERROR(ENOMEM));
-  const AVCodecParameters& codec = *parameters->codec;
-  reused_ = context_ != nullptr && may_be_recycled(*parameters) && may_be_recycled(*parameters_) &&
-            same_codec(codec, *parameters_->codec);
-  if (reused_) {
-    avcodec_flush_buffers(context_.get());
-    context_->has_b_frames = codec.video_delay;
-    context_->pkt_timebase = parameters->time_base;
-    parameters_ = parameters;
-    return {};
-  }
-  close();
-  const AVCodec* decoder = avcodec_find_decoder(codec.codec_id);
-  if (decoder == nullptr)
-    return Error{.code = ErrorCode::kUnsupported,
-                 .message = fmt::format("no decoder for {}", avcodec_get_name(codec.codec_id))};
-  AVCodecContextPtr context(avcodec_alloc_context3(decoder));
-  if (context == nullptr) return av_failure(ErrorCode::kMemory, "open a decoder", AVERROR(ENOMEM));
-  const AvMessage message;
-  int status = avcodec_parameters_to_context(context.get(), &codec);
-  if (status >= 0) {
-    context->thread_count = 1;  // one video a thread: frame threads take 5 to 24 % more CPU
-    context->thread_type = 0;   // else libavcodec warns of our get_buffer2, where PyAV logs for it
-    context->pkt_timebase = parameters->time_base;
-    pool_.serve(*context);
-    status = avcodec_open2(context.get(), decoder, nullptr);
-  }
-  if (status < 0)
-    return message.explain(av_failure(ErrorCode::kUnsupported,
-                                      fmt::format("open the decoder {}", decoder->name), status));
-  context_ = std::move(context);
-  parameters_ = parameters;
-  return {};
-}
-
-/// Count an error of the decoder. True when the unit should start over: an error in a decoder that
-/// was used before may be the earlier unit's fault.
-bool CpuDecoder::note_error(Progress& progress, std::string_view doing, int number) {
-  if (reused_) return true;
-  ++progress.report.errors;
-  progress.damaged = true;
-  if (!progress.report.first_error)
-    progress.report.first_error = av_failure(ErrorCode::kDecodeError, doing, number);
-  return false;
-}
-
-std::size_t CpuDecoder::find_wanted(const Progress& progress, const AVFrame& frame) {
-  const auto& wanted = progress.unit.wanted;
-  const bool count = progress.unit.by_count;
-  const std::int64_t key = count ? progress.unit.first_frame + progress.shown : time_of(frame);
-  // Ascending by frame, and so by pts.
-  const auto at = std::lower_bound(
-      wanted.begin(), wanted.end(), key,
-      [&](const WantedFrame& w, std::int64_t value) { return (count ? w.frame : w.pts) < value; });
-  if (at == wanted.end() || (count ? at->frame : at->pts) != key) return wanted.size();
-  return static_cast<std::size_t>(at - wanted.begin());
-}
-
-Result<PassEnd> CpuDecoder::show(Progress& progress, const AVFrame& frame) {
-  ++progress.report.frames_decoded;
-  // Leading pictures of the open group that decoding started at: broken, and not this unit's.
-  if (!progress.unit.by_count && time_of(frame) < progress.unit.min_pts) return PassEnd::kDone;
-  const bool flagged = (frame.flags & AV_FRAME_FLAG_CORRUPT) != 0 || frame.decode_error_flags != 0;
-  if (flagged && note_error(progress, "a frame is flagged as corrupt", AVERROR_INVALIDDATA))
-    return PassEnd::kNeedsFreshDecoder;
-  if (frame.key_frame != 0 && !flagged) progress.damaged = false;
-  const std::size_t index = find_wanted(progress, frame);
-  ++progress.shown;
-  if (index == progress.unit.wanted.size() || progress.given[index]) return PassEnd::kDone;
-  progress.given[index] = true;
-  ++progress.given_count;
-  ++progress.report.frames_wanted;
-  if (auto taken =
-          progress.sink.frame(frame, progress.unit.wanted[index], flagged || progress.damaged);
-      !taken)
-    return std::move(taken.error());
-  return PassEnd::kDone;
-}
-
-Result<PassEnd> CpuDecoder::take_frames(Progress& progress) {
-  for (;;) {
-    const FrameScope scope(*frame_);
-    const int status = avcodec_receive_frame(context_.get(), frame_.get());
-    if (status == AVERROR(EAGAIN) || status == AVERROR_EOF) return PassEnd::kDone;
-    if (status == AVERROR(ENOMEM)) return av_failure(ErrorCode::kMemory, "decode a frame", status);
-    if (status < 0) {
-      if (note_error(progress, "decode a frame", status)) return PassEnd::kNeedsFreshDecoder;
-      continue;  // the packet is used up; the next call gives what else there is
-    }
-    auto shown = show(progress, *frame_);
-    if (!shown || *shown != PassEnd::kDone) return shown;
-  }
-}
-
-Result<PassEnd> CpuDecoder::run(Progress& progress, const std::stop_token& stop) {
-  progress.shown = 0;
-  progress.damaged = false;
-  // Behind an open start, FFmpeg's H.264 decoder trusts frames only once the keyframe was shown; a
-  // drain shows frames without that step, so it would withhold good ones. `min_pts` keeps the
-  // broken ones out instead.
-  const bool open_start = progress.unit.min_pts != INT64_MIN;
-  if (open_start && context_->codec_id == AV_CODEC_ID_H264)
-    context_->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
-  else
-    context_->flags &= ~AV_CODEC_FLAG_OUTPUT_CORRUPT;
-  for (bool drain = false; !drain;) {
-    if (stop.stop_requested())
-      return Error{.code = ErrorCode::kStopped, .message = "stopped while decoding"};
-    // What comes behind the last wanted frame is of no use.
-    if (progress.given_count == progress.unit.wanted.size()) return PassEnd::kDone;
-    const PacketScope scope(*packet_);
-    auto got = progress.unit.packets->next(*packet_);
-    if (!got) return std::move(got.error());
-    drain = !*got;
-    const int status = avcodec_send_packet(context_.get(), drain ? nullptr : packet_.get());
-    if (status == AVERROR(ENOMEM)) return av_failure(ErrorCode::kMemory, "decode a packet", status);
-    if (!drain) ++progress.report.packets;
-    // A decoder that was emptied before every packet never asks to wait.
-    if (status < 0 && status != AVERROR_EOF && note_error(progress, "decode a packet", status))
-      return PassEnd::kNeedsFreshDecoder;
-    auto taken = take_frames(progress);
-    if (!taken || *taken != PassEnd::kDone) return taken;
-  }
-  return PassEnd::kDone;
-}
-
-Result<DecodeReport> CpuDecoder::decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) {
-  Progress progress{unit, sink, {}, std::vector<bool>(unit.wanted.size()), 0, 0, false};
-  if (auto opened = open(unit.parameters); !opened) return std::move(opened.error());
-  pool_.reset_peak();
-  progress.report.contexts_reused = reused_;
-  auto end = run(progress, stop);
-  if (end && *end == PassEnd::kNeedsFreshDecoder) {
-    close();
-    progress.report.contexts_reused = false;
-    if (auto again = unit.packets->rewind(); !again) return std::move(again.error());
-    if (auto opened = open(unit.parameters); !opened) return std::move(opened.error());
-    end = run(progress, stop);
-  }
-  // A decoder that saw an error, or was left in the middle, is not used again.
-  if (!end || progress.report.errors > 0) close();
-  pool_.trim(pool_.peak_bytes());
-  if (!end) return std::move(end.error());
-  return std::move(progress.report);
-}
 
 }  // namespace
 
 std::unique_ptr<VideoDecoder> make_cpu_decoder() {
-  silence_av_log();
-  return std::make_unique<CpuDecoder>();
+  return make_ffmpeg_decoder(std::make_unique<CpuSetup>());
 }
 
 }  // namespace shardreel

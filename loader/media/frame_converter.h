@@ -26,6 +26,10 @@ class FrameConverter {
   virtual Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
                                std::span<std::byte> slot) = 0;
 
+  /// Frames of a device's memory are written later: `finish` waits until all slots are.
+  [[nodiscard]] virtual bool writes_later() const noexcept { return false; }
+  virtual Result<void> finish() { return {}; }
+
   /// Bytes of scratch memory held now, for the ledger.
   [[nodiscard]] virtual std::uint64_t scratch_bytes() const noexcept = 0;
 };

@@ -69,17 +69,15 @@ std::unique_ptr<BatchBuffers> host_batch_buffers(std::size_t bytes, std::size_t 
   return std::make_unique<HostBuffers>(bytes, count);
 }
 
-Result<std::vector<std::unique_ptr<BatchBuffers>>> open_batch_buffers(
-    const ResourceOptions& options, std::size_t bytes, std::size_t count) {
+Result<std::vector<std::unique_ptr<BatchBuffers>>> make_batch_buffers(
+    std::size_t lanes, const std::vector<LaneDevice>& gpus, std::size_t bytes, std::size_t count) {
   std::vector<std::unique_ptr<BatchBuffers>> all;
-  for (const std::string& device : options.devices) {
-    if (!is_gpu(device)) {
+  for (std::size_t lane = 0; lane < lanes; ++lane) {
+    if (gpus.empty()) {
       all.push_back(host_batch_buffers(bytes, count));
       continue;
     }
-    auto lane = open_lane_device(device, options);
-    if (!lane) return lane.error();
-    auto buffers = device_batch_buffers(*lane, bytes, count);
+    auto buffers = device_batch_buffers(gpus.at(lane), bytes, count);
     if (!buffers) return buffers.error();
     all.push_back(std::move(*buffers));
   }

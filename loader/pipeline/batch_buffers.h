@@ -48,8 +48,8 @@ std::unique_ptr<BatchBuffers> host_batch_buffers(std::size_t bytes, std::size_t 
 Result<std::unique_ptr<BatchBuffers>> device_batch_buffers(const LaneDevice& lane,
                                                            std::size_t bytes, std::size_t count);
 
-/// Of each lane, in their order; opens their devices.
-Result<std::vector<std::unique_ptr<BatchBuffers>>> open_batch_buffers(
-    const ResourceOptions& options, std::size_t bytes, std::size_t count);
+/// Of each of `lanes` lanes; on `gpus`, one a lane, where there are any.
+Result<std::vector<std::unique_ptr<BatchBuffers>>> make_batch_buffers(
+    std::size_t lanes, const std::vector<LaneDevice>& gpus, std::size_t bytes, std::size_t count);
 
 }  // namespace shardreel

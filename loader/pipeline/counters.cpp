@@ -47,6 +47,10 @@ void Counters::write_to(Metrics& metrics) const {
   for (std::size_t i = 0; i < kDropReasons; ++i) {
     if (dropped[i] > 0) metrics.clips_dropped_by_reason[std::string(kDropNames[i])] = dropped[i];
   }
+  for (std::size_t i = 0; i < kDecodePaths; ++i) {
+    const std::string name(to_string(static_cast<DecodePath>(i)));
+    if (decoded_by[i] > 0) metrics.clips_by_decoder[name] = decoded_by[i];
+  }
   metrics.consumer_wait_seconds = consumer_wait.seconds();
   metrics.read_wait_seconds = read_wait.seconds();
   metrics.demux_seconds = demux.seconds();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "loader/base/mutex.h"
+#include "loader/decode/placement.h"
 #include "shardreel/error.h"
 #include "shardreel/metrics.h"
 
@@ -61,6 +62,7 @@ struct Counters {
   std::array<Count, kErrorCodes> skipped{};  // samples, by ErrorCode
   std::array<Count, kErrorCodes> lost{};     // clips, by ErrorCode
   std::array<Count, kDropReasons> dropped{};
+  std::array<Count, kDecodePaths> decoded_by{};  // clips, by DecodePath, where there is a choice
   Stopwatch consumer_wait, read_wait, demux, decode, decode_idle, batch_wait;
 
   void drop(DropReason reason, std::uint64_t clips_dropped) {

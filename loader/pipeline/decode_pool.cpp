@@ -6,8 +6,6 @@
 #include <utility>
 
 #include "loader/base/name_thread.h"
-#include "loader/decode/video_decoder.h"
-#include "loader/media/frame_converter.h"
 #include "loader/window/clip_cutter.h"
 
 namespace shardreel {
@@ -20,10 +18,7 @@ constexpr std::uint64_t kMostKeptBytes = std::uint64_t{32} << 20;
 /// One decode thread's tools.
 class DecodePool::Worker {
  public:
-  explicit Worker(DecodePool& pool)
-      : pool_(pool),
-        decoder_(make_cpu_decoder()),
-        converter_(make_frame_converter(pool.options_.transform)) {}
+  Worker(DecodePool& pool, std::size_t thread) : pool_(pool), tools_(pool.tools_.make(thread)) {}
 
   void run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
@@ -35,7 +30,7 @@ class DecodePool::Worker {
         continue;
       }
       // Nothing to do may mean that there is no memory to do it: what is kept for speed goes first.
-      decoder_->trim();
+      tools_.decoder->trim();
       const Timed timed(pool_.counters_.decode_idle);
       pool_.work_.wait(seen, stop);
     }
@@ -44,7 +39,7 @@ class DecodePool::Worker {
  private:
   void decode(UnitLine& line, UnitJob& job) {
     ClipCutter cutter(
-        job.unit, job.sample->context, *converter_,
+        job.unit, job.sample->context, *tools_.converter,
         [&]() -> Result<ClipMemory> { return begin_clip(line, job); },
         [&](std::size_t clip, ClipResult result) { line.emit(job, clip, std::move(result)); });
     std::optional<Error> cause = decode_into(cutter, job);
@@ -54,7 +49,7 @@ class DecodePool::Worker {
     }
     cutter.finish(cause);
     // Small decoders are kept for the next unit; a large one would be counted by nobody.
-    if (job.decoder_bytes > kMostKeptBytes) decoder_->trim();
+    if (job.decoder_bytes > kMostKeptBytes) tools_.decoder->trim();
     line.finish(job);
   }
 
@@ -62,12 +57,12 @@ class DecodePool::Worker {
   /// empty for one video and have room for the next.
   std::optional<Error> decode_into(ClipCutter& cutter, UnitJob& job) {
     try {
-      auto report = decoder_->decode(job.unit, cutter, job.stop);
+      auto report = tools_.decoder->decode(job.unit, cutter, job.stop);
       if (!report) return std::move(report.error());
       pool_.counters_.frames_decoded += report->frames_decoded;
       return std::move(report->first_error);
     } catch (const std::exception& error) {
-      decoder_->trim();
+      tools_.decoder->trim();
       return Error{
           ErrorCode::kInternal, std::string("decoding a unit: ") + error.what(), {}, {}, {}};
     }
@@ -87,20 +82,18 @@ class DecodePool::Worker {
   }
 
   DecodePool& pool_;
-  std::unique_ptr<VideoDecoder> decoder_;
-  std::unique_ptr<FrameConverter> converter_;
+  const DecodeTools tools_;
 };
 
-DecodePool::DecodePool(const LoaderOptions& options, BlockPool& clips, Signal& work,
-                       Counters& counters)
-    : options_(options), clips_(clips), work_(work), counters_(counters) {}
+DecodePool::DecodePool(DecodeToolbox& tools, BlockPool& clips, Signal& work, Counters& counters)
+    : tools_(tools), clips_(clips), work_(work), counters_(counters) {}
 
 void DecodePool::start(std::vector<DecodeLane> lanes, std::size_t threads) {
   lanes_ = std::move(lanes);
   for (std::size_t i = 0; i < threads; ++i) {
-    threads_.emplace_back([this](const std::stop_token& stop) {
+    threads_.emplace_back([this, i](const std::stop_token& stop) {
       name_thread("sr-decode");
-      Worker(*this).run(stop);
+      Worker(*this, i).run(stop);
     });
   }
 }

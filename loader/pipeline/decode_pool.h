@@ -9,8 +9,8 @@
 #include "loader/base/signal.h"
 #include "loader/memory/block_pool.h"
 #include "loader/pipeline/counters.h"
+#include "loader/pipeline/decode_tools.h"
 #include "loader/pipeline/unit_line.h"
-#include "shardreel/options.h"
 
 namespace shardreel {
 
@@ -22,10 +22,10 @@ struct DecodeLane {
 };
 
 /// Threads that take units from the lane furthest behind, decode them and cut their clips. Each has
-/// one decoder and one scaler; what they keep between units is given back before they wait.
+/// tools of its own; what they keep between units is given back before they wait.
 class DecodePool {
  public:
-  DecodePool(const LoaderOptions& options, BlockPool& clips, Signal& work, Counters& counters);
+  DecodePool(DecodeToolbox& tools, BlockPool& clips, Signal& work, Counters& counters);
   DecodePool(const DecodePool&) = delete;
   DecodePool& operator=(const DecodePool&) = delete;
   ~DecodePool() { stop(); }
@@ -40,7 +40,7 @@ class DecodePool {
   class Worker;
   std::shared_ptr<UnitJob> take(UnitLine*& from);
 
-  const LoaderOptions& options_;
+  DecodeToolbox& tools_;
   BlockPool& clips_;
   Signal& work_;
   Counters& counters_;

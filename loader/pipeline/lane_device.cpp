@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "loader/decode/device_decoding.h"
 #include "loader/device/device_registry.h"
 #include "loader/pipeline/memory_plan.h"
 #include "shardreel/units.h"
@@ -16,6 +17,23 @@ namespace {
 // What is left to others unless it was said: a trainer's peak is not seen before it comes.
 constexpr std::uint64_t kLeastReserve = 1_GiB;
 constexpr std::uint64_t kReservePart = 20;
+
+Result<LaneDevice> open_gpu(const std::string& name, const ResourceOptions& options) {
+  const auto id = DeviceId::parse(name);
+  if (!id) return device_error(DeviceFault::kInvalid, "'" + name + "' names no device");
+  auto device = open_device(*id);
+  if (!device) return device.error();
+  const auto memory = (*device)->memory();
+  if (!memory) return memory.error();
+  const auto shares = gpu_shares(options, memory->total_bytes);
+  if (!shares) return shares.error();
+  GovernorOptions rules;
+  rules.budget_bytes = shares->budget;
+  rules.reserve_bytes = shares->reserve;
+  LaneDevice gpu{std::move(*device), std::make_shared<Governor>(rules)};
+  gpu.governor->reading(governor_now(), memory->free_bytes);
+  return gpu;
+}
 
 }  // namespace
 
@@ -36,22 +54,23 @@ Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total
   return shares;
 }
 
-Result<LaneDevice> open_lane_device(const std::string& name, const ResourceOptions& options) {
-  const auto id = DeviceId::parse(name);
-  if (!id) return device_error(DeviceFault::kInvalid, "'" + name + "' names no device");
-  auto device = open_device(*id);
-  if (!device) return device.error();
-  const auto memory = (*device)->memory();
-  if (!memory) return memory.error();
-  const auto shares = gpu_shares(options, memory->total_bytes);
-  if (!shares) return shares.error();
-  LaneDevice lane{std::move(*device), nullptr};
-  GovernorOptions rules;
-  rules.budget_bytes = shares->budget;
-  rules.reserve_bytes = shares->reserve;
-  lane.governor = std::make_shared<Governor>(rules);
-  lane.governor->reading(governor_now(), memory->free_bytes);
-  return lane;
+Result<std::vector<LaneDevice>> open_gpus(const std::vector<std::string>& names,
+                                          const LoaderOptions& options) {
+  std::vector<LaneDevice> gpus;
+  for (const std::string& name : names) {
+    auto gpu = open_gpu(name, options.resource);
+    if (!gpu) return gpu.error();
+    if (options.resource.decode == DecodeDevice::kCuda) {
+      const auto decoding = open_device_decoding(gpu->device, options.transform, 1);
+      if (!decoding) {
+        return Error{.code = ErrorCode::kInvalidOption,
+                     .message = fmt::format("decode = cuda, but {}; use decode = cpu",
+                                            decoding.error().message)};
+      }
+    }
+    gpus.push_back(std::move(*gpu));
+  }
+  return gpus;
 }
 
 }  // namespace shardreel

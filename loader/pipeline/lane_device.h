@@ -27,8 +27,10 @@ Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total
 /// Whether a lane's batches are in a GPU's memory.
 [[nodiscard]] bool is_gpu(std::string_view device);
 
-/// Open a lane's GPU and take a first reading of its memory.
-Result<LaneDevice> open_lane_device(const std::string& device, const ResourceOptions& options);
+/// Open GPUs and take a first reading of their memory. With `decode = cuda`, fails where their
+/// decoders cannot be used at all.
+Result<std::vector<LaneDevice>> open_gpus(const std::vector<std::string>& names,
+                                          const LoaderOptions& options);
 
 /// The clock of governors.
 [[nodiscard]] GovernorTime governor_now();

@@ -36,8 +36,8 @@ using std::chrono::steady_clock;
 /// destruction runs backwards, and what is still in flight finds what it stands on.
 class Loader::Impl {
  public:
-  Impl(Resolved resolved, ShardList shards, std::vector<std::unique_ptr<BatchBuffers>> buffers,
-       LogCallback log)
+  Impl(Resolved resolved, ShardList shards, std::vector<LaneDevice> gpus,
+       std::vector<std::unique_ptr<BatchBuffers>> buffers, LogCallback log)
       : options_(std::move(resolved.options)),
         plan_(resolved.plan),
         rank_source_(std::move(resolved.rank_source)),
@@ -59,7 +59,10 @@ class Loader::Impl {
                   .stalled = [this](std::chrono::seconds least) { return stalled(least); }}),
         reading_(options_.input, plan_.lanes, std::move(shards), plan_.remote, ledger_, loop_,
                  [this](std::string_view text) { say(LogLevel::kWarning, text); }),
-        decoding_(options_, clips_, work_, counters_) {
+        toolbox_(
+            decode_toolbox({options_, counters_, decoding_gpus(options_, std::move(gpus)),
+                            [this](std::string_view text) { say(LogLevel::kWarning, text); }})),
+        decoding_(*toolbox_, clips_, work_, counters_) {
     const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
     for (std::size_t i = 0; i < plan_.lanes; ++i) {
       lanes_.push_back(std::make_unique<Lane>(
@@ -176,6 +179,12 @@ class Loader::Impl {
     log_(level, text);
   }
 
+  static std::vector<LaneDevice> decoding_gpus(const LoaderOptions& options,
+                                               std::vector<LaneDevice> gpus) {
+    return options.resource.decode == DecodeDevice::kCpu ? std::vector<LaneDevice>()
+                                                         : std::move(gpus);
+  }
+
   std::string stalled(std::chrono::seconds least) const {
     for (const auto& lane : lanes_) {
       if (std::string what = lane->stalled(least); !what.empty()) return what;
@@ -203,6 +212,7 @@ class Loader::Impl {
       loop_.get_executor()};
   Monitor monitor_;
   ReadService reading_;
+  const std::unique_ptr<DecodeToolbox> toolbox_;
   DecodePool decoding_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::thread event_thread_;
@@ -224,11 +234,13 @@ std::unique_ptr<Loader::Impl> Loader::Impl::make(const LoaderOptions& options,
   std::vector<LaneState> lanes;
   if (from != nullptr)
     lanes = read_state(from->json, resolved.options, resolved.plan, shards).value();
-  auto buffers = open_batch_buffers(resolved.options.resource, resolved.plan.batch_bytes,
-                                    resolved.plan.lane_batches)
+  const MemoryPlan& plan = resolved.plan;
+  auto gpus = open_gpus(resolved.gpus, resolved.options).value();
+  auto buffers = make_batch_buffers(plan.lanes, plan.on_gpus ? gpus : std::vector<LaneDevice>(),
+                                    plan.batch_bytes, plan.lane_batches)
                      .value();
-  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(buffers),
-                                     std::move(log));
+  auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(gpus),
+                                     std::move(buffers), std::move(log));
   impl->start(lanes);
   return impl;
 }

@@ -226,10 +226,10 @@ std::string why_not_there(const DeviceId& device) {
 void check_decode(Problems& problems, const ResourceOptions& resource) {
   if (resource.decode == DecodeDevice::kCuda) {
     const CudaPresence presence = cuda_presence();
-    problems.push_back(fmt::format("decode = cuda, but {}; use decode = cpu",
-                                   presence.devices == 0
-                                       ? "there is no CUDA here: " + presence.why_none
-                                       : "this version does not decode on GPUs yet"));
+    if (presence.devices == 0) {
+      problems.push_back(fmt::format(
+          "decode = cuda, but there is no CUDA here: {}; use decode = cpu", presence.why_none));
+    }
   }
   need_range(problems, "decode_threads", resource.decode_threads, 0, kMaxThreads);
 }

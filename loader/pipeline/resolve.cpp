@@ -58,6 +58,13 @@ Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
   return {};
 }
 
+// Decoding on GPUs has not been run on one yet: it is not what anybody gets unasked.
+constexpr DecodeDevice kAutomaticDecode = DecodeDevice::kCpu;
+
+std::string gpu_of_rank(const RankDecision& rank, const CudaPresence& presence) {
+  return fmt::format("cuda:{}", rank.local_rank.value_or(0) % presence.devices);
+}
+
 /// A plan is often made where the GPUs are not.
 std::vector<std::string> problems_of(LoaderOptions options, ResolveTo purpose) {
   std::vector<std::string>& devices = options.resource.devices;
@@ -97,9 +104,7 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
     if (device != "auto") continue;
     // One lane, however many GPUs there are: lanes are ranks, and decide who gets which clip.
     const CudaPresence presence = cuda_presence();
-    device = presence.devices == 0
-                 ? "cpu:0"
-                 : fmt::format("cuda:{}", rank->local_rank.value_or(0) % presence.devices);
+    device = presence.devices == 0 ? "cpu:0" : gpu_of_rank(*rank, presence);
     resolved.device_reason =
         fmt::format("devices = auto is {}, and the CPU decodes{}", device,
                     presence.devices == 0 ? ": no CUDA here: " + presence.why_none : std::string());
@@ -121,7 +126,12 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   }
   all.resource.memory_bytes = std::to_string(*memory);
   if (all.resource.decode_threads == 0) all.resource.decode_threads = usable_cores();
-  if (all.resource.decode == DecodeDevice::kAuto) all.resource.decode = DecodeDevice::kCpu;
+  if (all.resource.decode == DecodeDevice::kAuto) all.resource.decode = kAutomaticDecode;
+  if (std::ranges::all_of(all.resource.devices, is_gpu)) {
+    resolved.gpus = all.resource.devices;
+  } else if (all.resource.decode == DecodeDevice::kCuda && purpose == ResolveTo::kRun) {
+    resolved.gpus = {gpu_of_rank(*rank, cuda_presence())};
+  }
   all.batch.drop_last = all.batch.drops_last();
   all.window.window_stride = all.window.stride();
 

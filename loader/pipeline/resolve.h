@@ -17,7 +17,8 @@ struct Resolved {
   std::string rank_source;
   std::string
       domain_reason;  ///< why `shuffle_domain = auto` is what it is; empty when it was given
-  std::string device_reason;  ///< the same for `devices = auto`
+  std::string device_reason;      ///< the same for `devices = auto`
+  std::vector<std::string> gpus;  ///< that are used: the lanes', or one to decode on
 };
 
 /// Parse `urls`; refuses a list that names nothing, or more shards than one epoch can order.

@@ -84,7 +84,7 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
     making.frame_height = frame.height;
   }
   const std::span<std::byte> into = slot(making, index);
-  if (!converted_.empty() && converted_geometry_ == making.geometry) {
+  if (!converted_.empty() && converted_geometry_ == making.geometry && !converter_.writes_later()) {
     stream_copy(into.data(), converted_.data(), into.size());
   } else {
     if (auto done = converter_.convert(frame, making.geometry, into); !done) return done;
@@ -132,10 +132,14 @@ void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
     result.lost = Error{code, std::move(message), context_.sample->shard, context_.sample->key, {}};
   };
 
+  // Slots that a device writes are written by then.
+  const Result<void> settled = converter_.finish();
   const bool complete = making.slots_written == making.written.size();
   const bool keeps_corrupt = context_.options->input.integrity == Integrity::kCompat;
   const bool may_pad = context_.options->window.short_policy != ShortPolicy::kDrop;
-  if (cause && !complete && cause->code != ErrorCode::kDecodeError) {
+  if (!settled && making.slots_written > 0) {
+    result.lost = settled.error();
+  } else if (cause && !complete && cause->code != ErrorCode::kDecodeError) {
     result.lost = *cause;
   } else if (making.corrupt && !keeps_corrupt) {
     lose(ErrorCode::kDecodeError,

@@ -110,6 +110,7 @@ std::string report_json(const Metrics& m, const LoaderOptions& resolved,
   report["samples_skipped"] = m.samples_skipped;
   report["skipped_by_reason"] = m.skipped_by_reason;
   report["clips_dropped_by_reason"] = m.clips_dropped_by_reason;
+  report["clips_by_decoder"] = m.clips_by_decoder;
   report["shards_failed"] = m.shards_failed;
   report["seconds"] = m.seconds;
   report["clips_per_second"] = per_second(m.clips, m.seconds);
@@ -151,6 +152,8 @@ std::string report_text(const Metrics& m, const FeedOutcome& outcome) {
   if (m.samples_filtered != 0) text += fmt::format("filtered       {}\n", m.samples_filtered);
   text += fmt::format("shards         {} opened, {} failed\n", m.shards_opened, m.shards_failed);
   text += fmt::format("clips dropped  {}\n", counts_text(m.clips_dropped_by_reason));
+  if (!m.clips_by_decoder.empty())
+    text += fmt::format("decoded by     {}\n", counts_text(m.clips_by_decoder));
   text += fmt::format("first batch    after {:.2f} s\n", m.first_batch_seconds);
   text += fmt::format("memory         peak PSS {}, ledger peak {} ({})\n",
                       format_bytes(m.peak_pss_bytes), format_bytes(m.ledger_peak_bytes), peaks);

@@ -17,4 +17,7 @@ Result<std::uint32_t> device_count();
 /// goes to non-blocking streams, which the legacy default stream does not wait for.
 Result<std::shared_ptr<Device>> open_device(std::uint32_t index, std::uint64_t pool_bytes);
 
+/// A stream's cudaStream_t; null when it is not a CUDA device's.
+[[nodiscard]] void* native_stream(const Stream& stream);
+
 }  // namespace shardreel::cuda

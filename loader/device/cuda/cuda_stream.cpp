@@ -3,6 +3,7 @@
 #include "loader/device/copy_check.h"
 #include "loader/device/cuda/convert_pixels.h"
 #include "loader/device/cuda/cuda_core.h"
+#include "loader/device/cuda/cuda_device.h"
 #include "loader/device/cuda/cuda_error.h"
 
 namespace shardreel::cuda {
@@ -156,6 +157,11 @@ Result<std::unique_ptr<Event>> make_event(const std::shared_ptr<Core>& core) {
     return done.error();
   }
   return std::unique_ptr<Event>(std::make_unique<CudaEvent>(core, event));
+}
+
+void* native_stream(const Stream& stream) {
+  const auto* cuda_stream = dynamic_cast<const CudaStream*>(&stream);
+  return cuda_stream != nullptr ? cuda_stream->handle() : nullptr;
 }
 
 cudaStream_t handle_of(const Stream& stream, const Core& core) {

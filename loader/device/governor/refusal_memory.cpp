@@ -2,17 +2,27 @@
 
 namespace shardreel {
 
+std::optional<KindVerdict> RefusalMemory::known(const std::string& kind) {
+  const auto found = kinds_.find(kind);
+  if (found == kinds_.end()) {
+    kinds_[kind] = State::kBeingTried;
+    ++tries_;
+    return KindVerdict::kTry;
+  }
+  if (found->second == State::kTakes) return KindVerdict::kTakes;
+  if (found->second == State::kRefuses) return KindVerdict::kRefuses;
+  return std::nullopt;
+}
+
+std::optional<KindVerdict> RefusalMemory::ask_now(const std::string& kind) {
+  const MutexLock lock(mutex_);
+  return known(kind);
+}
+
 KindVerdict RefusalMemory::ask(const std::string& kind, const std::stop_token& stop) {
   const MutexLock lock(mutex_);
   for (;;) {
-    const auto found = kinds_.find(kind);
-    if (found == kinds_.end()) {
-      kinds_[kind] = State::kBeingTried;
-      ++tries_;
-      return KindVerdict::kTry;
-    }
-    if (found->second == State::kTakes) return KindVerdict::kTakes;
-    if (found->second == State::kRefuses) return KindVerdict::kRefuses;
+    if (const auto verdict = known(kind)) return *verdict;
     if (!reported_.wait(mutex_, stop)) return KindVerdict::kRefuses;
   }
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -24,7 +25,9 @@ class RefusalMemory {
  public:
   /// kRefuses, without a memory of it, when `stop` was asked for.
   KindVerdict ask(const std::string& kind, const std::stop_token& stop);
-  /// What the try gave.
+  /// The same without waiting: nothing while the first one tries.
+  std::optional<KindVerdict> ask_now(const std::string& kind);
+  /// What the try gave; also when a kind that was taken is refused all the same.
   void report(const std::string& kind, bool takes);
   /// The try told nothing (no memory, stopped): the next one to ask tries.
   void forget(const std::string& kind);
@@ -33,6 +36,7 @@ class RefusalMemory {
   [[nodiscard]] std::uint64_t refused_kinds() const;
 
  private:
+  std::optional<KindVerdict> known(const std::string& kind) SHARDREEL_REQUIRES(mutex_);
   enum class State { kBeingTried, kTakes, kRefuses };
   mutable Mutex mutex_;
   Condition reported_;

@@ -36,6 +36,9 @@ struct Metrics {
   std::map<std::string, std::uint64_t> skipped_by_reason;  ///< samples, by `to_string(ErrorCode)`
   std::map<std::string, std::uint64_t>
       clips_dropped_by_reason;  ///< drop_last, unequal, stopped, or an ErrorCode's word
+  /// Where GPUs may decode, the clips that units were decoded for, by who did and why: device, cpu,
+  /// cpu_refused_kind, cpu_no_memory, cpu_no_session, cpu_after_error.
+  std::map<std::string, std::uint64_t> clips_by_decoder;
   std::uint64_t shuffle_clips = 0, peak_shuffle_clips = 0;  ///< waiting in both tiers of all lanes
   std::uint64_t shards_opened = 0;
   std::uint64_t shards_failed = 0;

@@ -1,0 +1,126 @@
+#include "loader/pipeline/decode_tools.h"
+
+#include <fmt/format.h>
+
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "loader/decode/device_decoding.h"
+#include "loader/decode/placed_decoder.h"
+#include "loader/decode/placement.h"
+#include "loader/media/device_frame_converter.h"
+
+namespace shardreel {
+namespace {
+
+DecodeTools cpu_tools(const LoaderOptions& options) {
+  return {make_cpu_decoder(), make_frame_converter(options.transform)};
+}
+
+class Toolbox final : public DecodeToolbox {
+ public:
+  explicit Toolbox(ToolboxContext context) : context_(std::move(context)) {
+    PlacementOptions rules;
+    rules.sessions.first = context_.options.resource.decode_threads;
+    rules.sessions.most = std::max(rules.sessions.most, rules.sessions.first);
+    for (const LaneDevice& gpu : context_.gpus)
+      placements_.push_back(std::make_unique<Placement>(gpu.device, gpu.governor, rules));
+  }
+
+  DecodeTools make(std::size_t thread) override {
+    if (placements_.empty()) return cpu_tools(context_.options);
+    const std::size_t which = thread % placements_.size();
+    auto tools = gpu_tools(which);
+    if (tools) return std::move(*tools);
+    say_once(fmt::format("a decode thread works without {}: {}",
+                         context_.gpus[which].device->id().to_string(), tools.error().describe()));
+    return cpu_tools(context_.options);
+  }
+
+ private:
+  /// Holds the lease of the converter's memory, which goes first.
+  class LeasedConverter final : public FrameConverter {
+   public:
+    LeasedConverter(GpuLease lease, std::unique_ptr<FrameConverter> converter)
+        : lease_(std::move(lease)), converter_(std::move(converter)) {}
+    LeasedConverter(const LeasedConverter&) = delete;
+    LeasedConverter& operator=(const LeasedConverter&) = delete;
+    ~LeasedConverter() override {
+      lease_.freeing();
+      converter_.reset();
+    }
+    Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
+                         std::span<std::byte> slot) override {
+      return converter_->convert(frame, geometry, slot);
+    }
+    [[nodiscard]] bool writes_later() const noexcept override { return converter_->writes_later(); }
+    Result<void> finish() override { return converter_->finish(); }
+    [[nodiscard]] std::uint64_t scratch_bytes() const noexcept override {
+      return converter_->scratch_bytes();
+    }
+
+   private:
+    GpuLease lease_;
+    std::unique_ptr<FrameConverter> converter_;
+  };
+
+  Result<DecodeTools> gpu_tools(std::size_t which) {
+    const LoaderOptions& options = context_.options;
+    const LaneDevice& gpu = context_.gpus[which];
+    const std::uint64_t bytes =
+        device_converter_bytes(options.transform, options.window.num_frames);
+    auto lease = gpu.governor->try_reserve(governor_now(), bytes);
+    if (!lease) return device_error(DeviceFault::kOutOfMemory, "no room for the frames of a clip");
+    auto decoding = open_device_decoding(gpu.device, options.transform, options.window.num_frames);
+    if (!decoding) return decoding.error();
+    lease->allocated(bytes);
+    const auto count = [&counters = context_.counters](DecodePath path, std::size_t clips) {
+      counters.decoded_by[static_cast<std::size_t>(path)] += clips;
+    };
+    const bool only_gpu = options.resource.decode == DecodeDevice::kCuda;
+    return DecodeTools{
+        make_placed_decoder(*placements_[which], std::move(decoding->decoder), make_cpu_decoder(),
+                            only_gpu, count),
+        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter))};
+  }
+
+  void say_once(const std::string& line) {
+    const std::lock_guard lock(mutex_);
+    if (said_.insert(line).second && context_.warn) context_.warn(line);
+  }
+
+  const ToolboxContext context_;
+  std::vector<std::unique_ptr<Placement>> placements_;  // one a GPU
+  std::mutex mutex_;
+  std::set<std::string> said_;
+};
+
+struct Replacement {
+  std::mutex mutex;
+  ToolboxMaker maker;
+};
+Replacement& replacement() {
+  static Replacement only;
+  return only;
+}
+
+}  // namespace
+
+std::unique_ptr<DecodeToolbox> make_decode_toolbox(ToolboxContext context) {
+  return std::make_unique<Toolbox>(std::move(context));
+}
+
+void replace_decode_toolbox(ToolboxMaker maker) {
+  const std::lock_guard lock(replacement().mutex);
+  replacement().maker = std::move(maker);
+}
+
+std::unique_ptr<DecodeToolbox> decode_toolbox(ToolboxContext context) {
+  const std::lock_guard lock(replacement().mutex);
+  return replacement().maker ? replacement().maker(std::move(context))
+                             : make_decode_toolbox(std::move(context));
+}
+
+}  // namespace shardreel

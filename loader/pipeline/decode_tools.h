@@ -1,0 +1,48 @@
+#pragma once
+// What decode threads work with: the CPU's tools, or those of a GPU as well.
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "loader/decode/video_decoder.h"
+#include "loader/media/frame_converter.h"
+#include "loader/pipeline/counters.h"
+#include "loader/pipeline/lane_device.h"
+#include "shardreel/options.h"
+
+namespace shardreel {
+
+/// One thread's.
+struct DecodeTools {
+  std::unique_ptr<VideoDecoder> decoder;
+  std::unique_ptr<FrameConverter> converter;
+};
+
+/// Makes the tools of every thread, and outlives them. Thread-safe.
+class DecodeToolbox {
+ public:
+  virtual ~DecodeToolbox() = default;
+  /// Never fails: a thread that cannot have a GPU's tools has the CPU's.
+  virtual DecodeTools make(std::size_t thread) = 0;
+};
+
+/// What a toolbox is made from, borrowed from the loader.
+struct ToolboxContext {
+  const LoaderOptions& options;
+  Counters& counters;
+  std::vector<LaneDevice> gpus;                ///< to decode on; none = the CPU alone
+  std::function<void(std::string_view)> warn;  ///< one line for the log
+};
+
+std::unique_ptr<DecodeToolbox> make_decode_toolbox(ToolboxContext context);
+
+/// For tests: makes the toolboxes of loaders from now on; null = `make_decode_toolbox`.
+using ToolboxMaker = std::function<std::unique_ptr<DecodeToolbox>(ToolboxContext)>;
+void replace_decode_toolbox(ToolboxMaker maker);
+/// What loaders use.
+std::unique_ptr<DecodeToolbox> decode_toolbox(ToolboxContext context);
+
+}  // namespace shardreel

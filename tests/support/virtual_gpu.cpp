@@ -1,0 +1,98 @@
+#include "tests/support/virtual_gpu.h"
+
+#include <cstring>
+#include <utility>
+
+#include "loader/media/av_handles.h"
+
+namespace shardreel::testing {
+namespace {
+
+char device_frame_mark = 0;
+
+/// A copy of the frame whose planes are in the device's memory, which goes with its last reference.
+Result<AVFramePtr> to_device(Device& device, const std::shared_ptr<Stream>& stream,
+                             const AVFrame& frame) {
+  AVFramePtr there(av_frame_clone(&frame));
+  for (int p = 0; p < AV_NUM_DATA_POINTERS && frame.buf[p] != nullptr; ++p) {
+    const AVBufferRef& buffer = *frame.buf[p];
+    auto pinned = device.allocate_pinned(buffer.size);
+    if (!pinned) return pinned.error();
+    std::memcpy((*pinned)->data(), buffer.data, buffer.size);
+    auto block = device.allocate(buffer.size, stream);
+    if (!block) return block.error();
+    if (auto done = stream->copy(block->data(), (*pinned)->data(), buffer.size); !done)
+      return done.error();
+    if (auto done = stream->synchronize(); !done) return done.error();
+    auto* kept = new DeviceBuffer(std::move(*block));
+    auto* data = static_cast<std::uint8_t*>(kept->data());
+    for (int d = 0; d < AV_NUM_DATA_POINTERS; ++d) {
+      if (frame.data[d] >= buffer.data && frame.data[d] < buffer.data + buffer.size)
+        there->data[d] = data + (frame.data[d] - buffer.data);
+    }
+    av_buffer_unref(&there->buf[p]);
+    there->buf[p] = av_buffer_create(
+        data, buffer.size,
+        [](void* opaque, std::uint8_t*) { delete static_cast<DeviceBuffer*>(opaque); }, kept, 0);
+  }
+  there->opaque = &device_frame_mark;
+  return there;
+}
+
+class VirtualGpuDecoder final : public VideoDecoder {
+ public:
+  VirtualGpuDecoder(std::shared_ptr<Device> device, DecodeScript script)
+      : device_(std::move(device)),
+        stream_(device_->make_stream().value()),
+        script_(std::move(script)),
+        cpu_(make_cpu_decoder()) {}
+
+  Result<DecodeReport> decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) override {
+    Upload upload{*this, sink, script_(*unit.parameters)};
+    if (upload.end && upload.end->behind_frames == 0) return upload.end->error;
+    auto report = cpu_->decode(unit, upload, stop);
+    if (report && report->errors > 0) return *report->first_error;
+    // It had fewer frames than the script wanted to let pass.
+    if (report && upload.end) return upload.end->error;
+    return report;
+  }
+  [[nodiscard]] std::uint64_t peak_frame_bytes() const noexcept override { return 0; }
+  void trim() noexcept override { cpu_->trim(); }
+
+ private:
+  struct Upload final : FrameSink {
+    Upload(VirtualGpuDecoder& of, FrameSink& to, std::optional<ScriptedEnd> how)
+        : decoder(of), sink(to), end(std::move(how)) {}
+    Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) override {
+      if (corrupt)
+        return Error{.code = ErrorCode::kDecodeError, .message = "a virtual GPU saw damage"};
+      if (end && given++ == end->behind_frames) return end->error;
+      auto there = to_device(*decoder.device_, decoder.stream_, frame);
+      if (!there) return there.error();
+      return sink.frame(**there, wanted, corrupt);
+    }
+    VirtualGpuDecoder& decoder;
+    FrameSink& sink;
+    std::optional<ScriptedEnd> end;
+    std::uint64_t given = 0;
+  };
+
+  const std::shared_ptr<Device> device_;
+  const std::shared_ptr<Stream> stream_;
+  const DecodeScript script_;
+  const std::unique_ptr<VideoDecoder> cpu_;
+};
+
+}  // namespace
+
+std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
+                                                       DecodeScript script) {
+  return std::make_unique<VirtualGpuDecoder>(std::move(device), std::move(script));
+}
+
+std::optional<PixelLayout> virtual_gpu_layout(const AVFrame& frame) {
+  if (frame.opaque != &device_frame_mark) return std::nullopt;
+  return pixel_layout(frame.format).value();
+}
+
+}  // namespace shardreel::testing

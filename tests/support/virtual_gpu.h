@@ -1,0 +1,32 @@
+#pragma once
+// A GPU's decoder where there is no GPU: the CPU's decoder, whose frames go into a virtual device's
+// memory, and which fails when a script says so.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "loader/decode/video_decoder.h"
+#include "loader/device/device.h"
+#include "loader/media/component_rows.h"
+#include "shardreel/error.h"
+
+namespace shardreel::testing {
+
+/// How an attempt ends: nothing = well; else with this error behind so many frames.
+struct ScriptedEnd {
+  Error error;
+  std::uint64_t behind_frames = 0;
+};
+/// Asked once for every unit that is tried.
+using DecodeScript = std::function<std::optional<ScriptedEnd>(const StreamParameters& parameters)>;
+
+/// Stops at the first error, as decoders of devices do.
+std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
+                                                       DecodeScript script);
+
+/// The layout of frames that such a decoder gave; nothing for others.
+std::optional<PixelLayout> virtual_gpu_layout(const AVFrame& frame);
+
+}  // namespace shardreel::testing
