@@ -7,7 +7,8 @@ Runs build/release/bin/shuffle_memory in every mode, dense and with one window a
 with Python webdataset + PyAV where both can be imported (PYTHONPATH). Writes shuffle_memory-NAME.json,
 .md, .png and .svg. Every mode runs twice, with the whole and half of its buffer: the difference in
 anonymous memory over the difference in nominal bytes is what a nominal byte really retains; what a
-pipeline needs besides its buffer cancels out. docs/performance.md defines the figures.
+pipeline needs besides its buffer cancels out. Where that difference is below 64 MiB it is not stated, and
+clips per GiB are of nominal bytes. docs/performance.md defines the figures.
 """
 import argparse
 import json
@@ -24,6 +25,7 @@ PEER = os.path.join(HERE, "shuffle_memory", "wds_pyav.py")
 OWN_MODES = ("view", "copy", "copy-yuv420", "packets")
 PEER_MODES = ("webdataset-view", "webdataset-copy")
 SECONDS, PSS, ANONYMOUS, LEDGER, NOMINAL, CLIPS = range(6)
+LEAST_DIFFERENCE = 64 << 20  # bytes between the whole and half of a buffer
 
 
 def run(command):
@@ -79,14 +81,16 @@ def measure(mode, shards, buffer_clips, windows, base):
     half = run_mode(mode, shards, size // 2, windows)
     anonymous, nominal = plateau(whole)
     half_anonymous, half_nominal = plateau(half)
-    retained = (anonymous - half_anonymous) / max(1, nominal - half_nominal)
+    more = nominal - half_nominal
+    # Of less, what the memory of a process does by itself cannot be told.
+    retained = (anonymous - half_anonymous) / more if more >= LEAST_DIFFERENCE else None
     clips = max(row[CLIPS] for row in whole["series"])
-    retained_gib = max(1, nominal * retained) / 2**30
+    retained_gib = nominal * (1 if retained is None else retained) / 2**30
     entry = (lambda clip: clip[1]) if mode in PEER_MODES else (lambda clip: base[tuple(clip)])
     mixed = displacement(whole["order"], entry)
     return whole, {
         "mode": mode, "buffer_bytes": whole["buffer_bytes"], "clips_held": clips,
-        "nominal_bytes": nominal, "retained_over_nominal": round(retained, 3),
+        "nominal_bytes": nominal, "retained_over_nominal": None if retained is None else round(retained, 3),
         "clips_per_gib": round(clips / retained_gib),
         "displacement": round(mixed, 3), "displacement_per_gib": round(mixed / retained_gib, 2),
         "collisions_per_batch": round(collisions(whole["order"]), 3),
@@ -102,7 +106,8 @@ def table(rows):
             "pairs of a video a batch", "peak PSS MiB", "clips/s", "CPU s per 1,000")
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = (row["mode"], row["clips_held"], row["retained_over_nominal"], row["clips_per_gib"],
+        retained = row["retained_over_nominal"]
+        cells = (row["mode"], row["clips_held"], "-" if retained is None else retained, row["clips_per_gib"],
                  row["displacement"], row["displacement_per_gib"], row["collisions_per_batch"],
                  round(row["peak_pss_bytes"] / 2**20), row["clips_per_second"],
                  row["cpu_seconds_per_1000_clips"])
