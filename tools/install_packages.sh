@@ -18,7 +18,7 @@ build=(
 )
 python=(python3-dev pybind11-dev python3-numpy python3-pip python3-venv)
 train=(python3-torch)
-test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd)
+test=(libgtest-dev libgmock-dev libbenchmark-dev clang-format-14 shellcheck bzip2 xz-utils zstd libffmpeg-nvenc-dev)
 full=(
   clang-14 clang-tidy-14 libclang-rt-14-dev llvm-14
   nginx-light libnginx-mod-http-lua openssl ceph-mon ceph-osd radosgw ceph-common

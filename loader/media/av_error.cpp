@@ -48,13 +48,16 @@ Error AvMessage::explain(Error error) const {
 }
 
 void AvMessage::take(void*, const char* format, __builtin_va_list arguments) noexcept {
-  if (size_ > 0) return;
+  if (complete_) return;
   // Not av_log_format_line: its prefix carries the object's address, and messages must be the same
   // every run.
-  const int written = std::vsnprintf(text_.data(), text_.size(), format, arguments);
+  const std::size_t room = text_.size() - size_;
+  const int written = std::vsnprintf(text_.data() + size_, room, format, arguments);
   if (written <= 0) return;
-  size_ = std::min(static_cast<std::size_t>(written), text_.size() - 1);
-  while (size_ > 0 && (text_[size_ - 1] == '\n' || text_[size_ - 1] == ' ')) --size_;
+  size_ += std::min(static_cast<std::size_t>(written), room - 1);
+  // One line may come in several calls: what failed, then why.
+  complete_ = text_[size_ - 1] == '\n' || size_ == text_.size() - 1;
+  while (complete_ && size_ > 0 && (text_[size_ - 1] == '\n' || text_[size_ - 1] == ' ')) --size_;
 }
 
 }  // namespace shardreel

@@ -38,6 +38,7 @@ class AvMessage {
   AvMessage* outer_;
   std::array<char, 256> text_{};
   std::size_t size_ = 0;
+  bool complete_ = false;
 };
 
 }  // namespace shardreel
