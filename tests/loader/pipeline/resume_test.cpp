@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
 #include <set>
@@ -159,6 +160,42 @@ TEST_F(ResumeTest, LanesResumeEachWhereItStood) {
     got[lane].insert(got[lane].end(), rest.begin(), rest.end());
     EXPECT_EQ(got[lane], expected[lane]) << lane;
   }
+}
+
+TEST_F(ResumeTest, TheRunEndsWhereItWouldHave) {
+  LoaderOptions three = options();
+  three.batch.epochs = 3;
+  // Two ends without a batch between them are the run's.
+  const auto batches_to_the_end = [](Loader& loader) {
+    std::uint64_t batches = 0;
+    for (int ends = 0; ends < 2;) {
+      ends = loader.next() ? 0 : ends + 1;
+      batches += ends == 0 ? 1 : 0;
+    }
+    return batches;
+  };
+  Loader whole = Loader::open(three);
+  const std::uint64_t all = batches_to_the_end(whole);
+  for (const std::uint64_t before : {all / 6, all / 2, all - 1, all}) {
+    Loader first = Loader::open(three);
+    for (std::uint64_t taken = 0; taken < before;) taken += first.next() ? 1 : 0;
+    Loader second = Loader::open(three, first.state_dict());
+    EXPECT_EQ(before + batches_to_the_end(second), all);
+  }
+}
+
+TEST_F(ResumeTest, AStateForgetsSamplesThatAreDone) {
+  LoaderOptions few = options();
+  few.input.open_videos = 2;
+  few.window.unit_clips = 1;  // of what has several units progress is kept
+  Loader loader = Loader::open(few);
+  std::size_t most = 0;
+  while (loader.next()) {
+    const auto state = nlohmann::json::parse(loader.state_dict().json);
+    most = std::max(most, state.at("lanes").at(0).at("samples").size());
+  }
+  EXPECT_GT(most, 0U);
+  EXPECT_LE(most, 4U) << "of 20 samples, two at a time";
 }
 
 TEST_F(ResumeTest, AnotherEpochCanBeSetAfterResuming) {
