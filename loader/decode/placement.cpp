@@ -35,8 +35,6 @@ std::optional<std::uint64_t> reference_pictures(const AVCodecParameters& codec) 
 
 std::uint64_t aligned(int side) { return (static_cast<std::uint64_t>(side) + 15) / 16 * 16; }
 
-GovernorTime now() { return std::chrono::steady_clock::now().time_since_epoch(); }
-
 }  // namespace
 
 std::string_view to_string(DecodePath path) noexcept {
@@ -100,7 +98,7 @@ void DeviceSession::worked() {
   {
     const MutexLock lock(placement_->mutex_);
     alone = placement_->active_ == 1;
-    placement_->limit_.succeeded(now(), std::exchange(placement_->turned_away_, false));
+    placement_->limit_.succeeded(governor_now(), std::exchange(placement_->turned_away_, false));
   }
   // Of several at a time nobody knows which took what.
   const std::uint64_t free = placement_->free_bytes();
@@ -114,9 +112,9 @@ void DeviceSession::refused_kind() {
 }
 
 void DeviceSession::out_of_memory() {
-  placement_->governor_->out_of_memory(now());
+  placement_->governor_->out_of_memory(governor_now());
   const MutexLock lock(placement_->mutex_);
-  placement_->limit_.refused(now());
+  placement_->limit_.refused(governor_now());
 }
 
 Placement::Placement(std::shared_ptr<Device> device, std::shared_ptr<Governor> governor,
@@ -132,7 +130,7 @@ std::uint64_t Placement::free_bytes() const {
 }
 
 void Placement::take_reading() {
-  const GovernorTime at = now();
+  const GovernorTime at = governor_now();
   {
     const MutexLock lock(mutex_);
     if (read_ && at - *read_ < options_.reading_every) return;
@@ -154,16 +152,16 @@ bool Placement::take_session() {
 Admission Placement::admit(const StreamParameters& parameters) {
   auto need = session_need(parameters);
   if (!need) return {std::nullopt, DecodePath::kCpu};
-  const auto known = refusals_.ask_now(need->kind);
-  if (!known) return {std::nullopt, DecodePath::kCpuNoSession};
-  if (*known == KindVerdict::kRefuses) return {std::nullopt, DecodePath::kCpuRefusedKind};
-  const bool tries = *known == KindVerdict::kTry;
+  const KindVerdict known = refusals_.ask(need->kind);
+  if (known == KindVerdict::kBeingTried) return {std::nullopt, DecodePath::kCpuNoSession};
+  if (known == KindVerdict::kRefuses) return {std::nullopt, DecodePath::kCpuRefusedKind};
+  const bool tries = known == KindVerdict::kTry;
   if (!take_session()) {
     if (tries) refusals_.forget(need->kind);
     return {std::nullopt, DecodePath::kCpuNoSession};
   }
   take_reading();
-  auto lease = governor_->try_reserve(now(), costs_.estimate(need->kind, need->bytes));
+  auto lease = governor_->try_reserve(governor_now(), costs_.estimate(need->kind, need->bytes));
   if (!lease) {
     if (tries) refusals_.forget(need->kind);
     const MutexLock lock(mutex_);

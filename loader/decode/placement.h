@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <stop_token>
 #include <string>
 
 #include "loader/base/mutex.h"
@@ -20,11 +19,11 @@ namespace shardreel {
 
 /// Which way a unit's frames came, and why.
 enum class DecodePath {
-  kCpu,  ///< the options say so, or the codec has no decoder on any device
+  kCpu,  ///< no device has a decoder for the codec
   kDevice,
   kCpuRefusedKind,  ///< the device's decoder does not take this kind of video
   kCpuNoMemory,     ///< no room on the device: reserve, budget, or an allocation that failed
-  kCpuNoSession,    ///< as many sessions as help were at work
+  kCpuNoSession,    ///< as many sessions as help were at work, or the kind was being tried
   kCpuAfterError,   ///< the device's decoder reported an error: only the CPU's is believed
 };
 inline constexpr std::size_t kDecodePaths = 6;
@@ -87,7 +86,6 @@ class Placement {
   /// the answer is another way.
   Admission admit(const StreamParameters& parameters);
 
-  [[nodiscard]] std::uint64_t tries() const { return refusals_.tries(); }
   [[nodiscard]] std::uint64_t refused_kinds() const { return refusals_.refused_kinds(); }
 
  private:

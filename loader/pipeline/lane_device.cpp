@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "loader/decode/device_decoding.h"
@@ -38,8 +37,6 @@ Result<LaneDevice> open_gpu(const std::string& name, const ResourceOptions& opti
 }  // namespace
 
 bool is_gpu(std::string_view device) { return device.starts_with("cuda:"); }
-
-GovernorTime governor_now() { return std::chrono::steady_clock::now().time_since_epoch(); }
 
 Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes) {
   GpuShares shares;

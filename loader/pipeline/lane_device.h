@@ -32,7 +32,4 @@ Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total
 Result<std::vector<LaneDevice>> open_gpus(const std::vector<std::string>& names,
                                           const LoaderOptions& options);
 
-/// The clock of governors.
-[[nodiscard]] GovernorTime governor_now();
-
 }  // namespace shardreel

@@ -237,8 +237,8 @@ void check_decode(Problems& problems, const ResourceOptions& resource) {
 void check_gpu_memory(Problems& problems, std::string_view name, const std::string& text) {
   if (text.ends_with('%')) {
     const auto percent = percentage(text);
-    if (!percent || !(*percent >= 0 && *percent <= 100))
-      problems.push_back(fmt::format("{} as a part is 0% to 100%, not '{}'", name, text));
+    if (!percent || !(*percent > 0 && *percent <= 100))
+      problems.push_back(fmt::format("{} as a part is above 0% to 100%, not '{}'", name, text));
   } else if (const auto bytes = parse_bytes(text); !bytes) {
     problems.push_back(fmt::format("{}: {}, or a part as 8%", name, bytes.error().message));
   }

@@ -3,41 +3,10 @@
 #include <cstring>
 #include <utility>
 
-#include "loader/media/av_handles.h"
-
 namespace shardreel::testing {
 namespace {
 
 char device_frame_mark = 0;
-
-/// A copy of the frame whose planes are in the device's memory, which goes with its last reference.
-Result<AVFramePtr> to_device(Device& device, const std::shared_ptr<Stream>& stream,
-                             const AVFrame& frame) {
-  AVFramePtr there(av_frame_clone(&frame));
-  for (int p = 0; p < AV_NUM_DATA_POINTERS && frame.buf[p] != nullptr; ++p) {
-    const AVBufferRef& buffer = *frame.buf[p];
-    auto pinned = device.allocate_pinned(buffer.size);
-    if (!pinned) return pinned.error();
-    std::memcpy((*pinned)->data(), buffer.data, buffer.size);
-    auto block = device.allocate(buffer.size, stream);
-    if (!block) return block.error();
-    if (auto done = stream->copy(block->data(), (*pinned)->data(), buffer.size); !done)
-      return done.error();
-    if (auto done = stream->synchronize(); !done) return done.error();
-    auto* kept = new DeviceBuffer(std::move(*block));
-    auto* data = static_cast<std::uint8_t*>(kept->data());
-    for (int d = 0; d < AV_NUM_DATA_POINTERS; ++d) {
-      if (frame.data[d] >= buffer.data && frame.data[d] < buffer.data + buffer.size)
-        there->data[d] = data + (frame.data[d] - buffer.data);
-    }
-    av_buffer_unref(&there->buf[p]);
-    there->buf[p] = av_buffer_create(
-        data, buffer.size,
-        [](void* opaque, std::uint8_t*) { delete static_cast<DeviceBuffer*>(opaque); }, kept, 0);
-  }
-  there->opaque = &device_frame_mark;
-  return there;
-}
 
 class VirtualGpuDecoder final : public VideoDecoder {
  public:
@@ -67,7 +36,7 @@ class VirtualGpuDecoder final : public VideoDecoder {
       if (corrupt)
         return Error{.code = ErrorCode::kDecodeError, .message = "a virtual GPU saw damage"};
       if (end && given++ == end->behind_frames) return end->error;
-      auto there = to_device(*decoder.device_, decoder.stream_, frame);
+      auto there = frame_on_device(*decoder.device_, decoder.stream_, frame);
       if (!there) return there.error();
       return sink.frame(**there, wanted, corrupt);
     }
@@ -84,6 +53,34 @@ class VirtualGpuDecoder final : public VideoDecoder {
 };
 
 }  // namespace
+
+Result<AVFramePtr> frame_on_device(Device& device, const std::shared_ptr<Stream>& stream,
+                                   const AVFrame& frame) {
+  AVFramePtr there(av_frame_clone(&frame));
+  for (int p = 0; p < AV_NUM_DATA_POINTERS && frame.buf[p] != nullptr; ++p) {
+    const AVBufferRef& buffer = *frame.buf[p];
+    auto pinned = device.allocate_pinned(buffer.size);
+    if (!pinned) return pinned.error();
+    std::memcpy((*pinned)->data(), buffer.data, buffer.size);
+    auto block = device.allocate(buffer.size, stream);
+    if (!block) return block.error();
+    if (auto done = stream->copy(block->data(), (*pinned)->data(), buffer.size); !done)
+      return done.error();
+    if (auto done = stream->synchronize(); !done) return done.error();
+    auto* kept = new DeviceBuffer(std::move(*block));
+    auto* data = static_cast<std::uint8_t*>(kept->data());
+    for (int d = 0; d < AV_NUM_DATA_POINTERS; ++d) {
+      if (frame.data[d] >= buffer.data && frame.data[d] < buffer.data + buffer.size)
+        there->data[d] = data + (frame.data[d] - buffer.data);
+    }
+    av_buffer_unref(&there->buf[p]);
+    there->buf[p] = av_buffer_create(
+        data, buffer.size,
+        [](void* opaque, std::uint8_t*) { delete static_cast<DeviceBuffer*>(opaque); }, kept, 0);
+  }
+  there->opaque = &device_frame_mark;
+  return there;
+}
 
 std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
                                                        DecodeScript script) {

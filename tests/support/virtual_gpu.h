@@ -9,6 +9,7 @@
 
 #include "loader/decode/video_decoder.h"
 #include "loader/device/device.h"
+#include "loader/media/av_handles.h"
 #include "loader/media/component_rows.h"
 #include "shardreel/error.h"
 
@@ -26,7 +27,10 @@ using DecodeScript = std::function<std::optional<ScriptedEnd>(const StreamParame
 std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
                                                        DecodeScript script);
 
-/// The layout of frames that such a decoder gave; nothing for others.
+/// A copy of the frame whose planes are in the device's memory, which goes with its last reference.
+Result<AVFramePtr> frame_on_device(Device& device, const std::shared_ptr<Stream>& stream,
+                                   const AVFrame& frame);
+/// The layout of such frames, which the decoder gives, too; nothing for others.
 std::optional<PixelLayout> virtual_gpu_layout(const AVFrame& frame);
 
 }  // namespace shardreel::testing

@@ -11,6 +11,10 @@ namespace shardreel {
 
 /// Time is whatever the caller's clock says; it does not run backwards.
 using GovernorTime = std::chrono::nanoseconds;
+/// The clock of callers outside of tests.
+[[nodiscard]] inline GovernorTime governor_now() {
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
 
 /// Takes readings; gives the least of those at most `window` old. The last reading counts however
 /// old it is. Not thread-safe.

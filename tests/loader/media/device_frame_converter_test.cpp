@@ -7,36 +7,10 @@
 #include "loader/device/host_device.h"
 #include "tests/support/device_picture.h"
 #include "tests/support/test_frame.h"
+#include "tests/support/virtual_gpu.h"
 
 namespace shardreel {
 namespace {
-
-char mark = 0;
-std::optional<PixelLayout> marked(const AVFrame& frame) {
-  if (frame.opaque != &mark) return std::nullopt;
-  return pixel_layout(frame.format).value();
-}
-
-/// A frame whose planes are in the device's memory, as long as `blocks` live.
-AVFramePtr on_device(Device& device, const std::shared_ptr<Stream>& stream, const AVFrame& frame,
-                     std::vector<DeviceBuffer>& blocks) {
-  AVFramePtr there(av_frame_clone(&frame));
-  for (int p = 0; p < AV_NUM_DATA_POINTERS && frame.buf[p] != nullptr; ++p) {
-    const AVBufferRef& buffer = *frame.buf[p];
-    auto pinned = device.allocate_pinned(buffer.size).value();
-    std::memcpy(pinned->data(), buffer.data, buffer.size);
-    blocks.push_back(device.allocate(buffer.size, stream).value());
-    stream->copy(blocks.back().data(), pinned->data(), buffer.size).value();
-    stream->synchronize().value();
-    for (int d = 0; d < AV_NUM_DATA_POINTERS; ++d) {
-      if (frame.data[d] >= buffer.data && frame.data[d] < buffer.data + buffer.size)
-        there->data[d] =
-            static_cast<std::uint8_t*>(blocks.back().data()) + (frame.data[d] - buffer.data);
-    }
-  }
-  there->opaque = &mark;
-  return there;
-}
 
 TransformOptions small(ColorMode color) {
   TransformOptions options;
@@ -56,9 +30,10 @@ TEST(DeviceFrameConverter, GivesWhatTheDevicesArithmeticGives) {
     TransformOptions of_clips = options;
     of_clips.dtype = DType::kUint8;
     of_clips.layout = Layout::kThwc;
-    auto converter = make_device_frame_converter(device, stream, &marked, options, 3).value();
+    auto converter =
+        make_device_frame_converter(device, stream, &testing::virtual_gpu_layout, options, 3)
+            .value();
     const std::size_t bytes = slot_bytes(options);
-    std::vector<DeviceBuffer> blocks;
     std::vector<std::vector<std::byte>> slots(24, std::vector<std::byte>(bytes));
     std::vector<std::vector<std::byte>> want(slots.size(), std::vector<std::byte>(bytes));
     for (std::size_t i = 0; i < slots.size(); ++i) {
@@ -73,7 +48,7 @@ TEST(DeviceFrameConverter, GivesWhatTheDevicesArithmeticGives) {
           frame_geometry(60, 44, {i % 2 == 0 ? 0U : 1U, false}, cropped, draws);
       testing::run_here(testing::HostPicture::make(*frame, geometry, of_clips)
                             .jobs(*frame, {want[i].data(), 0, 1}));
-      const auto there = on_device(*device, stream, *frame, blocks);
+      const auto there = testing::frame_on_device(*device, stream, *frame).value();
       ASSERT_TRUE(converter->convert(*there, geometry, slots[i]));
     }
     EXPECT_TRUE(converter->writes_later());
@@ -89,7 +64,8 @@ TEST(DeviceFrameConverter, TakesFramesOfTheHostAtOnce) {
   auto device = HostDevice::make(0);
   auto stream = device->make_stream().value();
   const TransformOptions options = small(ColorMode::kRgb);
-  auto converter = make_device_frame_converter(device, stream, &marked, options, 3).value();
+  auto converter =
+      make_device_frame_converter(device, stream, &testing::virtual_gpu_layout, options, 3).value();
   auto frame = testing::make_frame("yuv420p", 60, 44, testing::Content::kPicture, 1);
   const FrameGeometry geometry = frame_geometry(60, 44, {}, options, {});
   std::vector<std::byte> slot(slot_bytes(options)), want(slot.size());
@@ -103,14 +79,15 @@ TEST(DeviceFrameConverter, NoMemoryIsAnErrorAtTheStartAndLater) {
   auto device = HostDevice::make(0, {1 << 20, true});
   auto stream = device->make_stream().value();
   const TransformOptions options = small(ColorMode::kRgb);
-  auto refused = make_device_frame_converter(device, stream, &marked, options, 10000);
+  auto refused =
+      make_device_frame_converter(device, stream, &testing::virtual_gpu_layout, options, 10000);
   ASSERT_FALSE(refused);
   EXPECT_EQ(fault_of(refused.error()), DeviceFault::kOutOfMemory);
 
-  auto converter = make_device_frame_converter(device, stream, &marked, options, 3).value();
+  auto converter =
+      make_device_frame_converter(device, stream, &testing::virtual_gpu_layout, options, 3).value();
   auto frame = testing::make_frame("nv12", 60, 44, testing::Content::kPicture, 1);
-  std::vector<DeviceBuffer> blocks;
-  const auto there = on_device(*device, stream, *frame, blocks);
+  const auto there = testing::frame_on_device(*device, stream, *frame).value();
   std::vector<std::byte> slot(slot_bytes(options));
   const FrameGeometry geometry = frame_geometry(60, 44, {}, options, {});
   for (const std::uint64_t nth : {1U, 2U}) {  // the filters' upload, the filters

@@ -313,6 +313,7 @@ constexpr const char* kInvalid = R"([
   [{"decode": "cuda"}, "no CUDA", "decode = cpu"],
   [{"gpu_memory_bytes": "110%"}, "gpu_memory_bytes", "110%"],
   [{"gpu_memory_reserve": "1 house"}, "gpu_memory_reserve", "8%"],
+  [{"gpu_memory_reserve": "0%"}, "gpu_memory_reserve", "above 0%"],
   [{"decode_threads": 100000}, "decode_threads"]
 ])";
 
