@@ -117,12 +117,27 @@ bool BatchUploads::all_in_use() const {
 Result<PinnedBlock> BatchUploads::staging(const std::stop_token& stop) { return pool_->take(stop); }
 
 Result<void> BatchUploads::upload(PinnedBlock block, std::uint64_t bytes, DeviceBatch& to) {
-  DeviceBatch::Slot& slot = *to.slot_;
-  Stream& stream = *state_->stream;
-  if (auto done = stream.wait(*slot.used); !done) return done;
-  if (auto done = stream.copy(slot.memory.data(), block.data(), bytes); !done) return done;
-  if (auto done = block.copied().record(stream); !done) return done;
-  return slot.ready->record(stream);
+  if (auto done = begin(to); !done) return done;
+  const Part whole{0, bytes};
+  if (auto done = upload(std::move(block), {&whole, 1}, to); !done) return done;
+  return finish(to);
 }
+
+Result<void> BatchUploads::begin(DeviceBatch& to) { return state_->stream->wait(*to.slot_->used); }
+
+Result<void> BatchUploads::upload(PinnedBlock block, std::span<const Part> parts, DeviceBatch& to) {
+  auto* memory = static_cast<std::byte*>(to.slot_->memory.data());
+  for (const Part& part : parts) {
+    auto done = state_->stream->copy(memory + part.at, block.data() + part.at, part.bytes);
+    if (!done) return done;
+  }
+  return block.copied().record(*state_->stream);
+}
+
+Result<void> BatchUploads::finish(DeviceBatch& to) {
+  return to.slot_->ready->record(*state_->stream);
+}
+
+const std::shared_ptr<Stream>& BatchUploads::stream() const noexcept { return state_->stream; }
 
 }  // namespace shardreel

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stop_token>
 
 #include "loader/device/device.h"
@@ -63,6 +64,16 @@ class BatchUploads {
   /// Put the copy of the block's first `bytes` into the line. Does not wait; the device waits for
   /// the last user of the place.
   Result<void> upload(PinnedBlock block, std::uint64_t bytes, DeviceBatch& to);
+
+  // The same in steps, for a batch of which parts come from elsewhere on the device: `begin`; then
+  // copies of the block's parts, and other work of `stream` that writes the batch; `finish`.
+  struct Part {
+    std::uint64_t at = 0, bytes = 0;
+  };
+  Result<void> begin(DeviceBatch& to);
+  Result<void> upload(PinnedBlock block, std::span<const Part> parts, DeviceBatch& to);
+  Result<void> finish(DeviceBatch& to);
+  [[nodiscard]] const std::shared_ptr<Stream>& stream() const noexcept;
 
   /// What `make` takes of the device and of pinned memory.
   [[nodiscard]] static constexpr std::uint64_t device_bytes(std::uint64_t batch_bytes,

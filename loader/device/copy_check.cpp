@@ -2,10 +2,20 @@
 
 #include <fmt/format.h>
 
+#include "loader/device/collate_job.h"
 #include "loader/device/pixel_job.h"
 
 namespace shardreel {
 namespace {
+
+std::int64_t element_size(PixelType type) {
+  switch (type) {
+    case PixelType::kUint8: return 1;
+    case PixelType::kFloat16: return 2;
+    case PixelType::kFloat32: return 4;
+  }
+  return 4;
+}
 
 /// Whether these rows lie in the device's memory; false: in pinned memory.
 Result<bool> on_device(const void* data, std::size_t stride, const CopyRows& rows,
@@ -47,16 +57,14 @@ Result<CopyKind> check_copy(const CopyRows& rows, const AddressRanges& device,
 }
 
 Result<void> check_convert(const PixelJob& job, const AddressRanges& device) {
-  const std::int64_t element = job.type == PixelType::kUint8     ? 1
-                               : job.type == PixelType::kFloat16 ? 2
-                                                                 : 4;
   const std::int64_t last = (job.width - 1) * job.pixel_step + (job.height - 1) * job.row_step +
                             (job.outputs - 1) * job.channel_step;
   const bool shaped = job.width > 0 && job.height > 0 && job.pixel_step > 0 && job.row_step > 0 &&
                       (job.outputs == 1 || (job.outputs == 3 && job.channel_step > 0)) &&
                       (job.inputs == 1 || job.inputs == 3);
-  if (shaped && device.place(job.slot, static_cast<std::uint64_t>((last + 1) * element)) ==
-                    AddressRanges::Place::kInside) {
+  if (shaped &&
+      device.place(job.slot, static_cast<std::uint64_t>((last + 1) * element_size(job.type))) ==
+          AddressRanges::Place::kInside) {
     return {};
   }
   return device_error(
@@ -64,6 +72,26 @@ Result<void> check_convert(const PixelJob& job, const AddressRanges& device) {
       fmt::format("converting into a slot of {}x{}, {} channels: expected a slot inside a block of "
                   "this device",
                   job.width, job.height, job.outputs));
+}
+
+Result<void> check_collate(const CollateJob& job, const AddressRanges& device) {
+  const std::int64_t last = (job.frames - 1) * job.frame_step + (job.pixels - 1) * job.pixel_step +
+                            (job.channels - 1) * job.channel_step;
+  const bool shaped = job.frames > 0 && job.pixels > 0 && job.frame_step > 0 &&
+                      job.pixel_step > 0 &&
+                      (job.channels == 1 || (job.channels == 3 && job.channel_step > 0)) &&
+                      (job.type == PixelType::kUint8 || job.table != nullptr);
+  const auto inside = [&device](const void* data, std::int64_t bytes) {
+    return device.place(data, static_cast<std::uint64_t>(bytes)) == AddressRanges::Place::kInside;
+  };
+  if (shaped && inside(job.clip, job.frames * job.pixels * job.channels) &&
+      inside(job.place, (last + 1) * element_size(job.type))) {
+    return {};
+  }
+  return device_error(DeviceFault::kInvalid,
+                      fmt::format("collating a clip of {} frames of {} pixels, {} channels: "
+                                  "expected a clip and a place inside blocks of this device",
+                                  job.frames, job.pixels, job.channels));
 }
 
 }  // namespace shardreel

@@ -1,5 +1,5 @@
 #pragma once
-// The rules of Stream::copy_rows and Stream::convert, the same for every device.
+// The rules of Stream::copy_rows, convert and collate, the same for every device.
 
 #include "loader/device/address_ranges.h"
 #include "loader/device/device.h"
@@ -14,5 +14,8 @@ Result<CopyKind> check_copy(const CopyRows& rows, const AddressRanges& device,
 
 /// Check that a conversion writes inside one block of the device.
 Result<void> check_convert(const PixelJob& job, const AddressRanges& device);
+
+/// Check that collating reads one block of the device and writes inside one.
+Result<void> check_collate(const CollateJob& job, const AddressRanges& device);
 
 }  // namespace shardreel

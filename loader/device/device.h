@@ -45,6 +45,7 @@ struct DeviceMemory {
 
 class Event;
 struct PixelJob;
+struct CollateJob;
 
 /// Rows of `row_bytes` bytes each, `stride` bytes apart.
 struct CopyRows {
@@ -75,6 +76,9 @@ class Stream {
   /// Convert a frame into its slot, which lies in a block of this device; frames and tables must
   /// stay until then, too.
   virtual Result<void> convert(const PixelJob& job) = 0;
+  /// Write a clip of this device's memory into its place in a batch there; clip and table stay
+  /// until then.
+  virtual Result<void> collate(const CollateJob& job) = 0;
   /// Later work waits until `event`, as recorded now, has happened. The caller does not wait.
   virtual Result<void> wait(const Event& event) = 0;
   /// Wait until everything in line was done.

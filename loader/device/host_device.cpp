@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "loader/base/mutex.h"
+#include "loader/device/collate_job.h"
 #include "loader/device/copy_check.h"
 #include "loader/device/pixel_job.h"
 
@@ -103,6 +104,14 @@ class HostStream final : public Stream {
       for (std::int32_t y = 0; y < job.height; ++y) {
         for (std::int32_t x = 0; x < job.width; ++x) convert_pixel(job, x, y);
       }
+    });
+    return {};
+  }
+
+  Result<void> collate(const CollateJob& job) override {
+    if (auto checked = check_collate(job, core_->blocks); !checked) return checked;
+    push([job] {
+      for (std::int64_t at = 0; at < job.frames * job.pixels; ++at) collate_pixel(job, at);
     });
     return {};
   }

@@ -88,17 +88,18 @@ SHARDREEL_BOTH inline float pixel_filtered(const PixelInput& input, std::int32_t
   return static_cast<float>(sum >> 16) * (1.0F / 65536.0F);
 }
 
-SHARDREEL_BOTH inline void pixel_store(const PixelJob& job, std::int32_t channel, std::int64_t at,
-                                       std::uint8_t value) {
+/// Write what `value` of `channel` becomes as element number `at`. `table` is [channels][256] of
+/// the type; unused for kUint8.
+SHARDREEL_BOTH inline void store_value(PixelType type, const void* table, void* to, std::int64_t at,
+                                       std::int32_t channel, std::uint8_t value) {
   const std::int32_t entry = channel * 256 + value;
-  switch (job.type) {
-    case PixelType::kUint8: static_cast<std::uint8_t*>(job.slot)[at] = value; break;
+  switch (type) {
+    case PixelType::kUint8: static_cast<std::uint8_t*>(to)[at] = value; break;
     case PixelType::kFloat16:
-      static_cast<std::uint16_t*>(job.slot)[at] =
-          static_cast<const std::uint16_t*>(job.table)[entry];
+      static_cast<std::uint16_t*>(to)[at] = static_cast<const std::uint16_t*>(table)[entry];
       break;
     case PixelType::kFloat32:
-      static_cast<float*>(job.slot)[at] = static_cast<const float*>(job.table)[entry];
+      static_cast<float*>(to)[at] = static_cast<const float*>(table)[entry];
       break;
   }
 }
@@ -109,7 +110,7 @@ SHARDREEL_BOTH inline void convert_pixel(const PixelJob& job, std::int32_t x, st
   const std::int32_t shown_x = x - job.left, shown_y = y - job.top;
   if (shown_x < 0 || shown_y < 0 || shown_x >= job.picture_width || shown_y >= job.picture_height) {
     for (std::int32_t o = 0; o < job.outputs; ++o)
-      pixel_store(job, o, at + o * job.channel_step, job.bars);
+      store_value(job.type, job.table, job.slot, at + o * job.channel_step, o, job.bars);
     return;
   }
   const std::int32_t column = job.transpose != 0 ? shown_y : shown_x;
@@ -121,7 +122,8 @@ SHARDREEL_BOTH inline void convert_pixel(const PixelJob& job, std::int32_t x, st
     float value = job.offset[o];
     for (std::int32_t i = 0; i < job.inputs; ++i) value = fmaf(job.factor[o][i], in[i], value);
     value = fminf(fmaxf(value, 0.0F), 255.0F);
-    pixel_store(job, o, at + o * job.channel_step, static_cast<std::uint8_t>(value + 0.5F));
+    store_value(job.type, job.table, job.slot, at + o * job.channel_step, o,
+                static_cast<std::uint8_t>(value + 0.5F));
   }
 }
 

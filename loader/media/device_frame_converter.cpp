@@ -47,32 +47,36 @@ class DeviceFrameConverter final : public FrameConverter {
 
   Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
                        std::span<std::byte> slot) override {
-    const auto layout = layout_(frame);
-    if (!layout) return host_->convert(frame, geometry, slot);
-    if (failed_) return *failed_;
+    if (!is_on_device(frame)) return host_->convert(frame, geometry, slot);
     if ((waiting_.size() + 1) * slot_bytes_ > scratch_.bytes()) {
       if (auto done = finish(); !done) return done;
     }
-    auto plan = plan_for(frame, *layout, geometry);
-    if (!plan) return plan.error();
-    AVFramePtr held(av_frame_clone(&frame));
-    if (!held) return device_error(DeviceFault::kOutOfMemory, "holding a frame");
     auto* into = static_cast<std::byte*>(scratch_.data()) + waiting_.size() * slot_bytes_;
-    const auto* tables = static_cast<const std::byte*>((*plan)->tables.data());
-    for (const PixelJob& job : (*plan)->plan.jobs(frame, tables, nullptr, {into, 0, 1})) {
-      if (auto done = stream_->convert(job); !done) return done;
-    }
-    waiting_.push_back(slot);
-    held_.push_back(std::move(held));
-    return held_.size() < kMostHeldFrames ? Result<void>() : give_frames_back();
+    auto done = put_in_line(frame, geometry, into);
+    if (done) waiting_.push_back(slot);
+    return done;
+  }
+
+  [[nodiscard]] bool is_on_device(const AVFrame& frame) const override {
+    return layout_(frame).has_value();
+  }
+
+  Result<void> convert_there(const AVFrame& frame, const FrameGeometry& geometry,
+                             std::byte* slot) override {
+    auto done = put_in_line(frame, geometry, slot);
+    writes_there_ = writes_there_ || done.has_value();
+    return done;
   }
 
   [[nodiscard]] bool writes_later() const noexcept override { return !waiting_.empty(); }
 
   Result<void> finish() override {
-    if (waiting_.empty()) return {};
+    if (waiting_.empty() && !writes_there_) return {};
     if (failed_) return *failed_;
-    auto done = stream_->copy(pinned_->data(), scratch_.data(), waiting_.size() * slot_bytes_);
+    writes_there_ = false;
+    Result<void> done;
+    if (!waiting_.empty())
+      done = stream_->copy(pinned_->data(), scratch_.data(), waiting_.size() * slot_bytes_);
     if (done) done = give_frames_back();
     const std::vector<std::span<std::byte>> slots = std::exchange(waiting_, {});
     if (!done) {
@@ -98,6 +102,20 @@ class DeviceFrameConverter final : public FrameConverter {
     DeviceBuffer tables;
     std::unique_ptr<PinnedBuffer> upload;
   };
+
+  Result<void> put_in_line(const AVFrame& frame, const FrameGeometry& geometry, std::byte* into) {
+    if (failed_) return *failed_;
+    auto plan = plan_for(frame, *layout_(frame), geometry);
+    if (!plan) return plan.error();
+    AVFramePtr held(av_frame_clone(&frame));
+    if (!held) return device_error(DeviceFault::kOutOfMemory, "holding a frame");
+    const auto* tables = static_cast<const std::byte*>((*plan)->tables.data());
+    for (const PixelJob& job : (*plan)->plan.jobs(frame, tables, nullptr, {into, 0, 1})) {
+      if (auto done = stream_->convert(job); !done) return done;
+    }
+    held_.push_back(std::move(held));
+    return held_.size() < kMostHeldFrames ? Result<void>() : give_frames_back();
+  }
 
   Result<void> give_frames_back() {
     auto done = stream_->synchronize();
@@ -144,6 +162,7 @@ class DeviceFrameConverter final : public FrameConverter {
   const std::unique_ptr<PinnedBuffer> pinned_;
   std::list<Plan> plans_;  // the one used last first
   std::vector<std::span<std::byte>> waiting_;
+  bool writes_there_ = false;  // slots on the device, since `finish`
   std::vector<AVFramePtr> held_;
   std::optional<Error> failed_;
 };

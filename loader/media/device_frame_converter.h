@@ -20,8 +20,8 @@ using DeviceFrameLayout = std::function<std::optional<PixelLayout>(const AVFrame
 /// Converts frames of the host as `make_frame_converter` does, those of the device there, in the
 /// order of `stream`, to the same pixels within the contract (docs/pixels.md). The latter write
 /// later: up to `slots` slots wait in device and in pinned memory for `finish`, which begins by
-/// itself when they are full. kUnsupported: a format that only the host converts. kOutOfMemory as
-/// Device has it.
+/// itself when they are full; slots on the device need neither. kUnsupported: a format that only
+/// the host converts. kOutOfMemory as Device has it.
 Result<std::unique_ptr<FrameConverter>> make_device_frame_converter(std::shared_ptr<Device> device,
                                                                     std::shared_ptr<Stream> stream,
                                                                     DeviceFrameLayout layout,

@@ -26,6 +26,14 @@ class FrameConverter {
   virtual Result<void> convert(const AVFrame& frame, const FrameGeometry& geometry,
                                std::span<std::byte> slot) = 0;
 
+  /// Whether a frame lies in a device's memory; and write such a one into a slot there, once
+  /// `finish` says that it was done.
+  [[nodiscard]] virtual bool is_on_device(const AVFrame& /*frame*/) const { return false; }
+  virtual Result<void> convert_there(const AVFrame& /*frame*/, const FrameGeometry& /*geometry*/,
+                                     std::byte* /*slot*/) {
+    return Error{.code = ErrorCode::kInternal, .message = "a converter that has no device"};
+  }
+
   /// Frames of a device's memory are written later: `finish` waits until all slots are.
   [[nodiscard]] virtual bool writes_later() const noexcept { return false; }
   virtual Result<void> finish() { return {}; }

@@ -29,7 +29,9 @@ class HeapStorage final : public Batch::Storage {
 class HostBuffer final : public BatchBuffer {
  public:
   explicit HostBuffer(std::unique_ptr<Batch::Storage> storage) : storage_(std::move(storage)) {}
-  std::byte* data() noexcept override { return storage_->data(); }
+  Result<std::byte*> part(std::uint64_t at, std::uint64_t /*bytes*/) override {
+    return storage_->data() + at;
+  }
   Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t /*bytes*/) override {
     return std::move(storage_);
   }
@@ -70,14 +72,15 @@ std::unique_ptr<BatchBuffers> host_batch_buffers(std::size_t bytes, std::size_t 
 }
 
 Result<std::vector<std::unique_ptr<BatchBuffers>>> make_batch_buffers(
-    std::size_t lanes, const std::vector<LaneDevice>& gpus, std::size_t bytes, std::size_t count) {
+    std::size_t lanes, const std::vector<LaneDevice>& gpus, const LoaderOptions& options,
+    std::size_t bytes, std::size_t count) {
   std::vector<std::unique_ptr<BatchBuffers>> all;
   for (std::size_t lane = 0; lane < lanes; ++lane) {
     if (gpus.empty()) {
       all.push_back(host_batch_buffers(bytes, count));
       continue;
     }
-    auto buffers = device_batch_buffers(gpus.at(lane), bytes, count);
+    auto buffers = device_batch_buffers(gpus.at(lane), options, bytes, count);
     if (!buffers) return buffers.error();
     all.push_back(std::move(*buffers));
   }

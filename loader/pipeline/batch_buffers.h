@@ -8,17 +8,22 @@
 #include <stop_token>
 #include <vector>
 
+#include "loader/device/device_clips.h"
 #include "loader/pipeline/lane_device.h"
 #include "shardreel/batch.h"
 #include "shardreel/error.h"
 
 namespace shardreel {
 
-/// Host memory that one batch is written into.
+/// What one batch is written into, clip by clip.
 class BatchBuffer {
  public:
   virtual ~BatchBuffer() = default;
-  [[nodiscard]] virtual std::byte* data() noexcept = 0;
+  /// Host memory to write the batch's bytes [at, at + bytes) into. On a way to a device this may
+  /// wait for earlier copies: kStopped.
+  virtual Result<std::byte*> part(std::uint64_t at, std::uint64_t bytes) = 0;
+  /// Take a clip that lies on the batch's own device; false: it does not, or no longer.
+  virtual Result<bool> take_there(DeviceClip& /*clip*/, std::uint64_t /*at*/) { return false; }
   /// Give what the consumer gets, its first `bytes` as they were written. Once.
   virtual Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t bytes) = 0;
 };
@@ -44,12 +49,15 @@ class BatchBuffers {
 /// `count` buffers of `bytes` each in host memory.
 std::unique_ptr<BatchBuffers> host_batch_buffers(std::size_t bytes, std::size_t count);
 
-/// The same in a device's memory, with pinned ones to write into. kMemory says what there is.
+/// The same in a device's memory, with pinned ones to write into; for clips as `options` make them.
+/// kMemory says what there is.
 Result<std::unique_ptr<BatchBuffers>> device_batch_buffers(const LaneDevice& lane,
+                                                           const LoaderOptions& options,
                                                            std::size_t bytes, std::size_t count);
 
 /// Of each of `lanes` lanes; on `gpus`, one a lane, where there are any.
 Result<std::vector<std::unique_ptr<BatchBuffers>>> make_batch_buffers(
-    std::size_t lanes, const std::vector<LaneDevice>& gpus, std::size_t bytes, std::size_t count);
+    std::size_t lanes, const std::vector<LaneDevice>& gpus, const LoaderOptions& options,
+    std::size_t bytes, std::size_t count);
 
 }  // namespace shardreel

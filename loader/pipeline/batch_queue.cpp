@@ -67,7 +67,12 @@ class BatchQueue::CountedBuffer final : public BatchBuffer {
  public:
   CountedBuffer(Count count, std::unique_ptr<BatchBuffer> buffer)
       : count_(std::move(count)), buffer_(std::move(buffer)) {}
-  std::byte* data() noexcept override { return buffer_->data(); }
+  Result<std::byte*> part(std::uint64_t at, std::uint64_t bytes) override {
+    return buffer_->part(at, bytes);
+  }
+  Result<bool> take_there(DeviceClip& clip, std::uint64_t at) override {
+    return buffer_->take_there(clip, at);
+  }
   Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t bytes) override {
     auto storage = buffer_->finish(bytes);
     if (!storage) return storage;

@@ -283,13 +283,37 @@ bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
     counters_.drop(DropReason::kStopped, 1);
     return false;
   }
-  const std::uint64_t bytes = clip_elements();
-  const std::uint64_t part = bytes * element_bytes(options_.transform.dtype);
-  collate_clip(clip.pixels.bytes().first(bytes), options_.transform, options_.window.num_frames,
-               {buffer_->data() + infos_.size() * part, part});
+  if (auto written = write(clip); !written) {
+    counters_.drop(DropReason::kStopped, 1);
+    // Who stops while a device's copies are waited for is no failure of the run.
+    return written.error().code != ErrorCode::kStopped && fail_run(std::move(written.error()));
+  }
   infos_.push_back(std::move(clip.info));
   if (counts_.pass > 0) ++counters_.clips_repeated;
   return infos_.size() < options_.batch.batch_size || push_batch();
+}
+
+/// Write a clip into the next place of the batch that is being made.
+Result<void> Batcher::write(Clip& clip) {
+  const std::uint64_t bytes = clip_elements();
+  const std::uint64_t part = bytes * element_bytes(options_.transform.dtype);
+  const std::uint64_t at = infos_.size() * part;
+  if (clip.on_device) {
+    const auto there = buffer_->take_there(*clip.on_device, at);
+    if (!there) return there.error();
+    if (*there) {
+      ++counters_.clips_from_device;
+      return {};
+    }
+    auto pixels = clip.on_device->take_down();
+    if (!pixels) return pixels.error();
+    clip.pixels = std::move(*pixels);
+  }
+  auto into = buffer_->part(at, part);
+  if (!into) return into.error();
+  collate_clip(clip.pixels.bytes().first(bytes), options_.transform, options_.window.num_frames,
+               {*into, part});
+  return {};
 }
 
 bool Batcher::push_batch() {

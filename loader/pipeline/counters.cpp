@@ -35,6 +35,7 @@ void Counters::write_to(Metrics& metrics) const {
   metrics.clips_cut = clips_cut;
   metrics.clips_repeated = clips_repeated;
   metrics.clips_padded = clips_padded;
+  metrics.clips_from_device = clips_from_device;
   metrics.shuffle_clips = shuffle_clips;
   metrics.peak_shuffle_clips = peak_shuffle_clips;
   metrics.shards_failed = shards_failed;

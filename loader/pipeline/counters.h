@@ -56,7 +56,7 @@ class Timed {
 struct Counters {
   Count clips{0}, batches{0}, frames{0}, frames_decoded{0};
   Count samples_complete{0}, samples_partial{0}, samples_skipped{0}, samples_filtered{0};
-  Count clips_cut{0}, clips_repeated{0}, clips_padded{0};
+  Count clips_cut{0}, clips_repeated{0}, clips_padded{0}, clips_from_device{0};
   Count shards_failed{0}, bytes_read{0};
   Count shuffle_clips{0}, peak_shuffle_clips{0};
   std::array<Count, kErrorCodes> skipped{};  // samples, by ErrorCode

@@ -12,6 +12,8 @@ namespace shardreel {
 namespace {
 
 constexpr std::uint64_t kMostKeptBytes = std::uint64_t{32} << 20;
+// Batches by which a lane of another GPU must be behind to be served first.
+constexpr std::uint64_t kWellBehind = 2;
 
 }  // namespace
 
@@ -23,10 +25,10 @@ class DecodePool::Worker {
   void run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
       const std::uint64_t seen = pool_.work_.version();
-      UnitLine* line = nullptr;
-      if (auto job = pool_.take(line)) {
+      const DecodeLane* lane = nullptr;
+      if (auto job = pool_.take(tools_.device.get(), lane)) {
         const Timed timed(pool_.counters_.decode);
-        decode(*line, *job);
+        decode(*lane, *job);
         continue;
       }
       // Nothing to do may mean that there is no memory to do it: what is kept for speed goes first.
@@ -37,10 +39,11 @@ class DecodePool::Worker {
   }
 
  private:
-  void decode(UnitLine& line, UnitJob& job) {
+  void decode(const DecodeLane& lane, UnitJob& job) {
+    UnitLine& line = *lane.line;
     ClipCutter cutter(
         job.unit, job.sample->context, *tools_.converter,
-        [&]() -> Result<ClipMemory> { return begin_clip(line, job); },
+        [&](const AVFrame& first) { return begin_clip(lane, job, first); },
         [&](std::size_t clip, ClipResult result) { line.emit(job, clip, std::move(result)); });
     std::optional<Error> cause = decode_into(cutter, job);
     if (cause) {
@@ -68,11 +71,15 @@ class DecodePool::Worker {
     }
   }
 
-  Result<ClipMemory> begin_clip(UnitLine& line, UnitJob& job) {
-    auto reservation = line.begin_clip(job);
+  Result<ClipMemory> begin_clip(const DecodeLane& lane, UnitJob& job, const AVFrame& first) {
+    auto reservation = lane.line->begin_clip(job);
     if (!reservation) return reservation.error();
     ClipMemory memory;
     memory.reservation = std::move(*reservation);
+    if (lane.clips != nullptr && lane.device == tools_.device.get() &&
+        tools_.converter->is_on_device(first))
+      memory.on_device = lane.clips->take();
+    if (memory.on_device) return memory;
     memory.block = pool_.clips_.take();
     if (!memory.block) {
       return Error{
@@ -103,14 +110,17 @@ void DecodePool::stop() {
   threads_.clear();
 }
 
-std::shared_ptr<UnitJob> DecodePool::take(UnitLine*& from) {
-  std::vector<std::pair<std::uint64_t, UnitLine*>> order;
+std::shared_ptr<UnitJob> DecodePool::take(const Device* near, const DecodeLane*& from) {
+  std::vector<std::pair<std::uint64_t, const DecodeLane*>> order;
   order.reserve(lanes_.size());
-  for (const DecodeLane& lane : lanes_) order.emplace_back(lane.progress(), lane.line);
-  std::ranges::stable_sort(order, {}, &std::pair<std::uint64_t, UnitLine*>::first);
-  for (const auto& [progress, line] : order) {
-    if (auto job = line->try_take()) {
-      from = line;
+  for (const DecodeLane& lane : lanes_) {
+    const bool other = near != nullptr && lane.device != near;
+    order.emplace_back(lane.progress() + (other ? kWellBehind : 0), &lane);
+  }
+  std::ranges::stable_sort(order, {}, &std::pair<std::uint64_t, const DecodeLane*>::first);
+  for (const auto& [progress, lane] : order) {
+    if (auto job = lane->line->try_take()) {
+      from = lane;
       return job;
     }
   }

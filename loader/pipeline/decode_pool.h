@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "loader/base/signal.h"
+#include "loader/device/device_clips.h"
 #include "loader/memory/block_pool.h"
 #include "loader/pipeline/counters.h"
 #include "loader/pipeline/decode_tools.h"
@@ -18,11 +19,14 @@ namespace shardreel {
 struct DecodeLane {
   UnitLine* line = nullptr;  ///< borrowed
   std::function<std::uint64_t()>
-      progress;  ///< grows as the lane gets on; the smallest is served first
+      progress;                  ///< grows as the lane gets on; the smallest is served first
+  Device* device = nullptr;      ///< that its batches are on, if a GPU; borrowed
+  DeviceClips* clips = nullptr;  ///< room for its clips there; borrowed
 };
 
 /// Threads that take units from the lane furthest behind, decode them and cut their clips. Each has
-/// tools of its own; what they keep between units is given back before they wait.
+/// tools of its own; what they keep between units is given back before they wait. Those of a GPU
+/// serve its lanes first unless another is well behind: their clips can stay there.
 class DecodePool {
  public:
   DecodePool(DecodeToolbox& tools, BlockPool& clips, Signal& work, Counters& counters);
@@ -38,7 +42,7 @@ class DecodePool {
 
  private:
   class Worker;
-  std::shared_ptr<UnitJob> take(UnitLine*& from);
+  std::shared_ptr<UnitJob> take(const Device* near, const DecodeLane*& from);
 
   DecodeToolbox& tools_;
   BlockPool& clips_;

@@ -55,6 +55,13 @@ class Toolbox final : public DecodeToolbox {
                          std::span<std::byte> slot) override {
       return converter_->convert(frame, geometry, slot);
     }
+    [[nodiscard]] bool is_on_device(const AVFrame& frame) const override {
+      return converter_->is_on_device(frame);
+    }
+    Result<void> convert_there(const AVFrame& frame, const FrameGeometry& geometry,
+                               std::byte* slot) override {
+      return converter_->convert_there(frame, geometry, slot);
+    }
     [[nodiscard]] bool writes_later() const noexcept override { return converter_->writes_later(); }
     Result<void> finish() override { return converter_->finish(); }
     [[nodiscard]] std::uint64_t scratch_bytes() const noexcept override {
@@ -83,7 +90,8 @@ class Toolbox final : public DecodeToolbox {
     return DecodeTools{
         make_placed_decoder(*placements_[which], std::move(decoding->decoder), make_cpu_decoder(),
                             only_gpu, count),
-        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter))};
+        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter)),
+        gpu.device};
   }
 
   void say_once(const std::string& line) {

@@ -19,6 +19,9 @@ namespace shardreel {
 struct DecodeTools {
   std::unique_ptr<VideoDecoder> decoder;
   std::unique_ptr<FrameConverter> converter;
+  /// The one that decoder and converter may use, besides the host: clips of its lanes can stay
+  /// there.
+  std::shared_ptr<Device> device = nullptr;
 };
 
 /// Makes the tools of every thread, and outlives them. Thread-safe.

@@ -3,7 +3,9 @@
 #include <cstring>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "loader/batch/device_collate.h"
 #include "loader/device/batch_uploads.h"
 #include "loader/pipeline/batch_buffers.h"
 #include "shardreel/units.h"
@@ -53,33 +55,71 @@ class DeviceStorage final : public Batch::Storage {
   std::shared_ptr<Stream> user_;
 };
 
-/// The pinned block that a batch is written into before it goes up.
+/// A batch on its way: clips of the host go into a pinned block, and up from there at the end;
+/// those of the device go across at once.
 class UploadBuffer final : public BatchBuffer {
  public:
-  UploadBuffer(BatchUploads& uploads, PinnedBlock block, std::unique_ptr<DeviceStorage> storage)
-      : uploads_(uploads), storage_(std::move(storage)), block_(std::move(block)) {}
+  UploadBuffer(BatchUploads& uploads, const DeviceCollate& collate,
+               std::unique_ptr<DeviceStorage> storage, std::stop_token stop)
+      : uploads_(uploads),
+        collate_(collate),
+        stop_(std::move(stop)),
+        storage_(std::move(storage)) {}
 
-  std::byte* data() noexcept override { return block_.data(); }
-  Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t bytes) override {
-    auto done = uploads_.upload(std::move(block_), bytes, storage_->batch());
+  Result<std::byte*> part(std::uint64_t at, std::uint64_t bytes) override {
+    if (!block_) {
+      auto block = uploads_.staging(stop_);
+      if (!block) return block.error();
+      block_.emplace(std::move(*block));
+    }
+    if (!parts_.empty() && parts_.back().at + parts_.back().bytes == at) {
+      parts_.back().bytes += bytes;
+    } else {
+      parts_.push_back({at, bytes});
+    }
+    return block_->data() + at;
+  }
+
+  Result<bool> take_there(DeviceClip& clip, std::uint64_t at) override {
+    if (auto done = begin(); !done) return done.error();
+    return clip.read_on(uploads_.stream(), [&](const void* pixels) {
+      return collate_.put(*uploads_.stream(), pixels, storage_->data() + at);
+    });
+  }
+
+  Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t /*bytes*/) override {
+    auto done = begin();
+    if (done && block_) done = uploads_.upload(std::move(*block_), parts_, storage_->batch());
+    if (done) done = uploads_.finish(storage_->batch());
     if (!done) return done.error();
     return std::unique_ptr<Batch::Storage>(std::move(storage_));
   }
 
  private:
+  Result<void> begin() {
+    if (begun_) return {};
+    begun_ = true;
+    return uploads_.begin(storage_->batch());
+  }
+
   BatchUploads& uploads_;
+  const DeviceCollate& collate_;
+  const std::stop_token stop_;
   std::unique_ptr<DeviceStorage> storage_;
-  PinnedBlock block_;
+  std::optional<PinnedBlock> block_;
+  std::vector<BatchUploads::Part> parts_;
+  bool begun_ = false;
 };
 
 class DeviceBuffers final : public BatchBuffers {
  public:
   DeviceBuffers(LaneDevice lane, GpuLease lease, std::unique_ptr<BatchUploads> uploads,
-                std::size_t bytes)
+                DeviceCollate collate, std::size_t bytes)
       : lane_(std::move(lane)),
         lease_(std::move(lease)),
         bytes_(bytes),
-        uploads_(std::move(uploads)) {}
+        uploads_(std::move(uploads)),
+        collate_(std::move(collate)) {}
   ~DeviceBuffers() override { lease_.freeing(); }
 
   Result<std::unique_ptr<BatchBuffer>> take(const std::stop_token& stop) override {
@@ -120,22 +160,22 @@ class DeviceBuffers final : public BatchBuffers {
 
   Result<std::unique_ptr<BatchBuffer>> buffer(DeviceBatch batch, std::optional<GpuLease> lease,
                                               const std::stop_token& stop) {
-    auto block = uploads_->staging(stop);
-    if (!block) return block.error();
     return std::unique_ptr<BatchBuffer>(std::make_unique<UploadBuffer>(
-        *uploads_, std::move(*block),
-        std::make_unique<DeviceStorage>(lane_.device, std::move(batch), std::move(lease))));
+        *uploads_, collate_,
+        std::make_unique<DeviceStorage>(lane_.device, std::move(batch), std::move(lease)), stop));
   }
 
   const LaneDevice lane_;
   GpuLease lease_;
   const std::size_t bytes_;
   const std::unique_ptr<BatchUploads> uploads_;
+  const DeviceCollate collate_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<BatchBuffers>> device_batch_buffers(const LaneDevice& lane,
+                                                           const LoaderOptions& options,
                                                            std::size_t bytes, std::size_t count) {
   const std::uint64_t all = BatchUploads::device_bytes(bytes, count);
   auto lease = lane.governor->try_reserve(governor_now(), all);
@@ -150,9 +190,12 @@ Result<std::unique_ptr<BatchBuffers>> device_batch_buffers(const LaneDevice& lan
   }
   auto uploads = BatchUploads::make(lane.device, bytes, count);
   if (!uploads) return uploads.error();
+  auto collate = DeviceCollate::make(*lane.device, (*uploads)->stream(), options.transform,
+                                     options.window.num_frames);
+  if (!collate) return collate.error();
   lease->allocated(all);
-  return std::unique_ptr<BatchBuffers>(
-      std::make_unique<DeviceBuffers>(lane, std::move(*lease), std::move(*uploads), bytes));
+  return std::unique_ptr<BatchBuffers>(std::make_unique<DeviceBuffers>(
+      lane, std::move(*lease), std::move(*uploads), std::move(*collate), bytes));
 }
 
 }  // namespace shardreel

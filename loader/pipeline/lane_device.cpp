@@ -29,7 +29,7 @@ Result<LaneDevice> open_gpu(const std::string& name, const ResourceOptions& opti
   GovernorOptions rules;
   rules.budget_bytes = shares->budget;
   rules.reserve_bytes = shares->reserve;
-  LaneDevice gpu{std::move(*device), std::make_shared<Governor>(rules)};
+  LaneDevice gpu{std::move(*device), std::make_shared<Governor>(rules), shares->budget};
   gpu.governor->reading(governor_now(), memory->free_bytes);
   return gpu;
 }

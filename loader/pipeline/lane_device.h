@@ -15,6 +15,7 @@ namespace shardreel {
 struct LaneDevice {
   std::shared_ptr<Device> device;
   std::shared_ptr<Governor> governor;  // shared: leases outlive the lane with their batches
+  std::uint64_t budget_bytes = 0;      ///< gpu_memory_bytes, of this device
 };
 
 /// Bytes of a device's memory: what the loader may hold, and what it leaves free for others.
@@ -23,6 +24,12 @@ struct GpuShares {
 };
 /// From `gpu_memory_bytes` and `gpu_memory_reserve`, of a device with `total_bytes`.
 Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes);
+
+/// The part of it that clips may take besides the lane's batches: the rest is for decoders.
+[[nodiscard]] constexpr std::uint64_t device_clip_bytes(std::uint64_t budget,
+                                                        std::uint64_t batches) {
+  return budget > batches ? (budget - batches) / 2 : 0;
+}
 
 /// Whether a lane's batches are in a GPU's memory.
 [[nodiscard]] bool is_gpu(std::string_view device);

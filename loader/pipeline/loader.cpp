@@ -14,6 +14,9 @@
 #include "loader/base/name_thread.h"
 #include "loader/base/signal.h"
 #include "loader/demux/packed_packets.h"
+#include "loader/device/batch_uploads.h"
+#include "loader/device/device_clips.h"
+#include "loader/media/frame_geometry.h"
 #include "loader/memory/block_pool.h"
 #include "loader/pipeline/counters.h"
 #include "loader/pipeline/decode_pool.h"
@@ -59,6 +62,7 @@ class Loader::Impl {
                   .stalled = [this](std::chrono::seconds least) { return stalled(least); }}),
         reading_(options_.input, plan_.lanes, std::move(shards), plan_.remote, ledger_, loop_,
                  [this](std::string_view text) { say(LogLevel::kWarning, text); }),
+        device_clips_(room_for_clips(gpus)),
         toolbox_(
             decode_toolbox({options_, counters_, decoding_gpus(options_, std::move(gpus)),
                             [this](std::string_view text) { say(LogLevel::kWarning, text); }})),
@@ -87,8 +91,13 @@ class Loader::Impl {
       loop_.run();
     });
     std::vector<DecodeLane> served;
-    for (const auto& lane : lanes_) {
-      served.push_back({&lane->line(), [of = lane.get()] { return of->progress(); }});
+    for (std::size_t i = 0; i < lanes_.size(); ++i) {
+      DecodeLane lane{&lanes_[i]->line(), [of = lanes_[i].get()] { return of->progress(); }};
+      if (i < device_clips_.size()) {
+        lane.device = device_clips_[i].device.get();
+        lane.clips = device_clips_[i].clips.get();
+      }
+      served.push_back(std::move(lane));
     }
     decoding_.start(std::move(served), options_.resource.decode_threads);
     for (std::size_t i = 0; i < lanes_.size(); ++i)
@@ -179,6 +188,28 @@ class Loader::Impl {
     log_(level, text);
   }
 
+  /// A lane's GPU with its room for clips, where it decodes, too.
+  struct LaneClips {
+    std::shared_ptr<Device> device;
+    std::unique_ptr<DeviceClips> clips;  // null: clips go through host memory
+  };
+  std::vector<LaneClips> room_for_clips(const std::vector<LaneDevice>& gpus) {
+    std::vector<LaneClips> rooms;
+    if (!plan_.on_gpus || options_.resource.decode == DecodeDevice::kCpu) return rooms;
+    const std::uint64_t pixels = slot_bytes(options_.transform) * options_.window.num_frames;
+    const std::uint64_t batches = BatchUploads::device_bytes(plan_.batch_bytes, plan_.lane_batches);
+    for (const LaneDevice& gpu : gpus) {
+      auto room = DeviceClips::make(gpu.device, gpu.governor, pixels,
+                                    device_clip_bytes(gpu.budget_bytes, batches), clips_);
+      if (!room) {
+        say(LogLevel::kWarning, gpu.device->id().to_string() + " holds no clips, they go through " +
+                                    "host memory: " + room.error().message);
+      }
+      rooms.push_back({gpu.device, room ? std::move(*room) : nullptr});
+    }
+    return rooms;
+  }
+
   static std::vector<LaneDevice> decoding_gpus(const LoaderOptions& options,
                                                std::vector<LaneDevice> gpus) {
     return options.resource.decode == DecodeDevice::kCpu ? std::vector<LaneDevice>()
@@ -212,6 +243,7 @@ class Loader::Impl {
       loop_.get_executor()};
   Monitor monitor_;
   ReadService reading_;
+  const std::vector<LaneClips> device_clips_;
   const std::unique_ptr<DecodeToolbox> toolbox_;
   DecodePool decoding_;
   std::vector<std::unique_ptr<Lane>> lanes_;
@@ -237,7 +269,7 @@ std::unique_ptr<Loader::Impl> Loader::Impl::make(const LoaderOptions& options,
   const MemoryPlan& plan = resolved.plan;
   auto gpus = open_gpus(resolved.gpus, resolved.options).value();
   auto buffers = make_batch_buffers(plan.lanes, plan.on_gpus ? gpus : std::vector<LaneDevice>(),
-                                    plan.batch_bytes, plan.lane_batches)
+                                    resolved.options, plan.batch_bytes, plan.lane_batches)
                      .value();
   auto impl = std::make_unique<Impl>(std::move(resolved), std::move(shards), std::move(gpus),
                                      std::move(buffers), std::move(log));

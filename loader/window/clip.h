@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 
+#include "loader/device/device_clips.h"
 #include "loader/memory/block_pool.h"
 #include "loader/memory/memory_budget.h"
 #include "shardreel/batch.h"
@@ -12,11 +13,14 @@
 
 namespace shardreel {
 
-/// [T, H, W, C] uint8 in one block of the clip pool, with its reservation and facts. Move-only.
+/// [T, H, W, C] uint8 in one block of the clip pool, or on a device, with its reservation and
+/// facts. Move-only.
 struct Clip {
   ClipInfo info;
   Reservation reservation;  // before the block, so that it dies after it
   Block pixels;             ///< whole pages; the tensor is its first T * slot_bytes bytes
+  /// Where the pixels are instead; the reservation is for the block that they may come down to.
+  std::optional<DeviceClip> on_device;
 
   /// What the shuffle counts: the block and the fields that travel along.
   [[nodiscard]] std::uint64_t item_bytes() const { return reservation.bytes(); }

@@ -58,7 +58,7 @@ Result<void> ClipCutter::frame(const AVFrame& frame, const WantedFrame& wanted, 
     Making& making = making_[ref.clip];
     making.corrupt = making.corrupt || corrupt;
     if (!making.begun) {
-      auto memory = begin_();
+      auto memory = begin_(frame);
       if (!memory) return memory.error();
       making.memory = std::move(*memory);
       making.begun = true;
@@ -83,6 +83,14 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
     making.frame_width = frame.width;
     making.frame_height = frame.height;
   }
+  if (making.memory.on_device) {
+    if (converter_.is_on_device(frame)) {
+      ++frames_written_;
+      return converter_.convert_there(frame, making.geometry,
+                                      making.memory.on_device->data() + index * slot_bytes_);
+    }
+    if (auto down = bring_down(making); !down) return down;
+  }
   const std::span<std::byte> into = slot(making, index);
   if (!converted_.empty() && converted_geometry_ == making.geometry && !converter_.writes_later()) {
     stream_copy(into.data(), converted_.data(), into.size());
@@ -92,6 +100,16 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
   }
   converted_ = into;
   ++frames_written_;
+  return {};
+}
+
+/// The host writes the rest of a clip that a device began.
+Result<void> ClipCutter::bring_down(Making& making) {
+  if (auto settled = converter_.finish(); !settled) return settled;
+  auto block = making.memory.on_device->take_down();
+  making.memory.on_device.reset();
+  if (!block) return block.error();
+  making.memory.block = std::move(*block);
   return {};
 }
 
@@ -133,8 +151,10 @@ void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
   };
 
   // Slots that a device writes are written by then.
-  const Result<void> settled = converter_.finish();
+  Result<void> settled = converter_.finish();
   const bool complete = making.slots_written == making.written.size();
+  // What is missing is filled in here.
+  if (settled && !complete && making.memory.on_device) settled = bring_down(making);
   const bool keeps_corrupt = context_.options->input.integrity == Integrity::kCompat;
   const bool may_pad = context_.options->window.short_policy != ShortPolicy::kDrop;
   if (!settled && making.slots_written > 0) {
@@ -163,10 +183,13 @@ void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
       result.padded = true;
     }
     made.pixels = std::move(making.memory.block);
+    made.on_device = std::move(making.memory.on_device);
+    if (made.on_device) made.on_device->made();
     made.reservation = std::move(making.memory.reservation);
     result.clip = std::move(made);
   }
   making.memory.block = {};  // before its reservation
+  making.memory.on_device.reset();
   making.memory.reservation.release();
   next_ = clip + 1;
   emit_(clip, std::move(result));

@@ -16,11 +16,12 @@
 
 namespace shardreel {
 
-/// The memory of one clip, reserved. The block dies first: bytes are given back after they are
-/// free.
+/// The memory of one clip, reserved: a block, or room on a device. Dies before its reservation:
+/// bytes are given back after they are free.
 struct ClipMemory {
   Reservation reservation;
   Block block;
+  std::optional<DeviceClip> on_device;
 };
 
 /// What a unit's clips have in common.
@@ -35,7 +36,8 @@ struct ClipContext {
 /// Waits only inside `begin`. Used by one thread.
 class ClipCutter final : public FrameSink {
  public:
-  using Begin = std::function<Result<ClipMemory>()>;               ///< memory for the next clip
+  /// Memory for the next clip, whose first frame this is.
+  using Begin = std::function<Result<ClipMemory>(const AVFrame& first)>;
   using Emit = std::function<void(std::size_t clip, ClipResult)>;  ///< number in the unit
 
   ClipCutter(const Unit& unit, const ClipContext& context, FrameConverter& converter, Begin begin,
@@ -55,6 +57,7 @@ class ClipCutter final : public FrameSink {
   void finish_before(std::int64_t frame);
   void close(std::size_t clip, const std::optional<Error>& cause);
   void pad(Making& making, ClipInfo& info) const;
+  Result<void> bring_down(Making& making);
   [[nodiscard]] std::span<std::byte> slot(Making& making, std::uint32_t index) const;
 
   const Unit& unit_;

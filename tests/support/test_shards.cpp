@@ -71,16 +71,18 @@ NumberedShards make_numbered_shards(const ScratchDir& dir, int shards, int video
 }
 
 std::string check_numbered_clip(const Batch& batch, std::size_t clip) {
+  return check_numbered_pixels(batch.clips[clip], batch.clip_bytes(clip));
+}
+
+std::string check_numbered_pixels(const ClipInfo& info, std::span<const std::byte> pixels) {
   constexpr std::size_t kWidth = 64;
   constexpr std::size_t kHeight = 48;
   constexpr int kTolerance = 2;  // half the distance of two neighbours on the left is 1.16
-  const ClipInfo& info = batch.clips[clip];
   const int video = std::atoi(info.sample->key.c_str() + 1);
   const std::string* cls = info.sample->find("cls");
   if (cls == nullptr || std::atoi(cls->c_str()) != video) return "the label is not the video's";
-  const auto bytes = batch.clip_bytes(clip);
   for (std::size_t t = 0; t < info.frame_index.size(); ++t) {
-    const std::byte* frame = bytes.data() + t * kWidth * kHeight;
+    const std::byte* frame = pixels.data() + t * kWidth * kHeight;
     // The mean over a patch away from the edges: exact to a fraction of a level.
     const auto mean = [&](std::size_t x0) {
       double sum = 0;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,5 +35,7 @@ NumberedShards make_numbered_shards(const ScratchDir& dir, int shards, int video
 /// Check that a clip of a batch made with color = gray, width = 64, height = 48 shows exactly the
 /// frames and the video that its facts name. Returns a complaint, or nothing.
 std::string check_numbered_clip(const Batch& batch, std::size_t clip);
+/// The same of pixels that lie anywhere.
+std::string check_numbered_pixels(const ClipInfo& info, std::span<const std::byte> pixels);
 
 }  // namespace shardreel::testing

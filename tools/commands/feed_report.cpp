@@ -111,6 +111,7 @@ std::string report_json(const Metrics& m, const LoaderOptions& resolved,
   report["skipped_by_reason"] = m.skipped_by_reason;
   report["clips_dropped_by_reason"] = m.clips_dropped_by_reason;
   report["clips_by_decoder"] = m.clips_by_decoder;
+  report["clips_from_device"] = m.clips_from_device;
   report["shards_failed"] = m.shards_failed;
   report["seconds"] = m.seconds;
   report["clips_per_second"] = per_second(m.clips, m.seconds);

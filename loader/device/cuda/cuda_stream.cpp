@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
 #include "loader/device/copy_check.h"
-#include "loader/device/cuda/convert_pixels.h"
 #include "loader/device/cuda/cuda_core.h"
 #include "loader/device/cuda/cuda_device.h"
 #include "loader/device/cuda/cuda_error.h"
+#include "loader/device/cuda/kernels.h"
 
 namespace shardreel::cuda {
 namespace {
@@ -42,6 +42,12 @@ class CudaStream final : public Stream {
     if (auto checked = check_convert(job, core_->blocks); !checked) return checked;
     const Current current(core_->index);
     return check(launch_convert_pixels(job, stream_), "converting a frame on " + core_->name());
+  }
+
+  Result<void> collate(const CollateJob& job) override {
+    if (auto checked = check_collate(job, core_->blocks); !checked) return checked;
+    const Current current(core_->index);
+    return check(launch_collate_clip(job, stream_), "collating a clip on " + core_->name());
   }
 
   Result<void> wait(const Event& event) override;

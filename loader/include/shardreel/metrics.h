@@ -39,6 +39,7 @@ struct Metrics {
   /// Where GPUs may decode, the clips that units were decoded for, by who did and why: device, cpu,
   /// cpu_refused_kind, cpu_no_memory, cpu_no_session, cpu_after_error.
   std::map<std::string, std::uint64_t> clips_by_decoder;
+  std::uint64_t clips_from_device = 0;  ///< put into batches without ever leaving their GPU
   std::uint64_t shuffle_clips = 0, peak_shuffle_clips = 0;  ///< waiting in both tiers of all lanes
   std::uint64_t shards_opened = 0;
   std::uint64_t shards_failed = 0;

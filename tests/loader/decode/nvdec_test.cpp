@@ -7,12 +7,11 @@
 #include <gtest/gtest.h>
 
 #include "loader/device/device_registry.h"
-#include "loader/device/pixel_job.h"
 #include "shardreel/loader.h"
 #include "shardreel/units.h"
 #include "tests/loader/decode/oracle.h"
 #include "tests/loader/pipeline/small_loader.h"
-#include "tests/support/fakecuda/fakecuda.h"
+#include "tests/support/fakecuda/kernels.h"
 #include "tests/support/fakedriver/fake_driver_control.h"
 #include "tests/support/test_media.h"
 
@@ -20,19 +19,6 @@ namespace shardreel {
 namespace {
 
 using testing::FakeDriver;
-
-constexpr const char* kKernel = "_ZN9shardreel4cuda14convert_pixelsENS_8PixelJobE";
-
-/// What the kernel does, thread by thread.
-fakecuda::KernelBody threads_of_the_kernel() {
-  return [](dim3, dim3, void** arguments) {
-    return [job = *static_cast<const PixelJob*>(arguments[0])] {
-      for (std::int32_t y = 0; y < job.height; ++y) {
-        for (std::int32_t x = 0; x < job.width; ++x) convert_pixel(job, x, y);
-      }
-    };
-  };
-}
 
 /// Frames that came, and the luma they show, where it can be seen.
 class Frames final : public FrameSink {
@@ -53,7 +39,7 @@ class Nvdec : public ::testing::Test {
  protected:
   void SetUp() override {
     fakecuda::configure({1, 1_GiB, 50});
-    fakecuda::set_kernel(kKernel, threads_of_the_kernel());
+    fakecuda::set_kernels();
   }
   void open(FakeDriver::Decoder decoder = FakeDriver::Decoder::kThere) {
     driver_ = std::make_unique<FakeDriver>(SHARDREEL_FAKE_DRIVER, decoder);

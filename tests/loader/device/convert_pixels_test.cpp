@@ -4,30 +4,14 @@
 
 #include "loader/device/device_registry.h"
 #include "tests/support/device_picture.h"
-#include "tests/support/fakecuda/fakecuda.h"
+#include "tests/support/fakecuda/kernels.h"
 #include "tests/support/test_frame.h"
 
 namespace shardreel {
 namespace {
 
-constexpr const char* kKernel = "_ZN9shardreel4cuda14convert_pixelsENS_8PixelJobE";
-
-/// What a launch of the kernel does, thread by thread.
-fakecuda::KernelBody threads_of_the_kernel() {
-  return [](dim3 grid, dim3 block, void** arguments) {
-    return [grid, block, job = *static_cast<const PixelJob*>(arguments[0])] {
-      for (unsigned y = 0; y < grid.y * block.y; ++y) {
-        for (unsigned x = 0; x < grid.x * block.x; ++x) {
-          const auto column = static_cast<std::int32_t>(x), row = static_cast<std::int32_t>(y);
-          if (column < job.width && row < job.height) convert_pixel(job, column, row);
-        }
-      }
-    };
-  };
-}
-
 TEST(ConvertPixels, TheLaunchedKernelWritesTheWholeSlot) {
-  fakecuda::set_kernel(kKernel, threads_of_the_kernel());
+  fakecuda::set_kernels();
   for (const auto& [width, height] : {std::pair{64U, 48U}, {33U, 9U}, {5U, 4U}, {257U, 40U}}) {
     for (const DType dtype : {DType::kUint8, DType::kFloat16}) {
       fakecuda::configure({2, 1 << 24, 50});
@@ -53,7 +37,7 @@ TEST(ConvertPixels, TheLaunchedKernelWritesTheWholeSlot) {
 
 TEST(ConvertPixels, ASlotOutsideOfABlockIsRefused) {
   fakecuda::configure({1, 1 << 24, 0});
-  fakecuda::set_kernel(kKernel, threads_of_the_kernel());
+  fakecuda::set_kernels();
   auto device = open_device({DeviceKind::kCuda, 0}).value();
   auto stream = device->make_stream().value();
   auto block = device->allocate(100 * 100 * 3 - 1, stream).value();

@@ -6,7 +6,10 @@
 #include <cstring>
 #include <thread>
 
+#include "loader/batch/collate.h"
+#include "loader/batch/device_collate.h"
 #include "loader/device/pinned_pool.h"
+#include "loader/media/frame_geometry.h"
 #include "tests/loader/device/device_cases.h"
 
 namespace shardreel {
@@ -94,6 +97,48 @@ TEST_P(DeviceContract, RowsGoWhereTheyBelongAndTheGapsStay) {
   for (std::size_t i = 0; i < kRows * kTo; ++i) {
     const auto want = static_cast<std::byte>(i % kTo < kBytes ? 10 + i / kTo : 2);
     ASSERT_EQ(back->data()[i], want) << "byte " << i;
+  }
+}
+
+// Both ways of a clip into a batch write the same bytes, for all types, layouts and colours.
+TEST_P(DeviceContract, ClipsAreCollatedAsOnTheHost) {
+  constexpr std::uint32_t kFrames = 3;
+  for (const ColorMode color : {ColorMode::kRgb, ColorMode::kGray, ColorMode::kYuv420}) {
+    for (const Layout layout : {Layout::kThwc, Layout::kTchw, Layout::kCthw}) {
+      for (const DType dtype : {DType::kUint8, DType::kFloat16, DType::kFloat32}) {
+        TransformOptions options;
+        options.width = 22;
+        options.height = 14;
+        options.color = color;
+        options.layout = layout;
+        options.dtype = dtype;
+        options.mean = {0.4};
+        options.std = {0.2};
+        const std::size_t bytes = slot_bytes(options) * kFrames;
+        const std::size_t part = bytes * element_bytes(dtype);
+        auto clip = pinned(bytes, 0), back = pinned(3 * part, 0);
+        for (std::size_t i = 0; i < bytes; ++i)
+          clip->data()[i] = static_cast<std::byte>(i * 37 + (i >> 8));
+        std::vector<std::byte> want(3 * part);
+        collate_clip({clip->data(), bytes}, options, kFrames, std::span(want).subspan(part, part));
+
+        const auto collate = DeviceCollate::make(*device_, stream_, options, kFrames).value();
+        DeviceBuffer there = block(bytes), batch = block(3 * part);
+        ASSERT_TRUE(stream_->copy(batch.data(), back->data(), 3 * part));
+        ASSERT_TRUE(stream_->copy(there.data(), clip->data(), bytes));
+        ASSERT_TRUE(
+            collate.put(*stream_, there.data(), static_cast<std::byte*>(batch.data()) + part));
+        ASSERT_TRUE(stream_->copy(back->data(), batch.data(), 3 * part));
+        ASSERT_TRUE(stream_->synchronize());
+        EXPECT_EQ(std::memcmp(back->data(), want.data(), want.size()), 0)
+            << "color " << static_cast<int>(color) << " layout " << static_cast<int>(layout)
+            << " dtype " << static_cast<int>(dtype);
+        if (dtype == DType::kUint8) continue;
+        const auto beyond = collate.put(*stream_, there.data(),
+                                        static_cast<std::byte*>(batch.data()) + 2 * part + 4);
+        EXPECT_EQ(fault_of(beyond.error()), DeviceFault::kInvalid) << "a place past the end";
+      }
+    }
   }
 }
 

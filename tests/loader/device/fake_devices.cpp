@@ -4,7 +4,7 @@
 
 #include "loader/device/device_registry.h"
 #include "tests/loader/device/device_cases.h"
-#include "tests/support/fakecuda/fakecuda.h"
+#include "tests/support/fakecuda/kernels.h"
 
 namespace shardreel::testing {
 
@@ -12,6 +12,7 @@ std::vector<DeviceCase> device_cases() {
   DeviceCase fake{"fake_cuda", {}, nullptr, nullptr, nullptr, nullptr, nullptr};
   fake.open = [](std::uint32_t index) {
     if (fakecuda::live() == 0) fakecuda::configure({8, std::uint64_t{1} << 30, 200});
+    fakecuda::set_kernels();
     return open_device({DeviceKind::kCuda, index}, kDeviceBytes).value();
   };
   fake.fail_allocation = [](Device&, std::uint64_t nth) { fakecuda::fail_allocation(nth); };

@@ -7,12 +7,15 @@
 #include <random>
 #include <set>
 
+#include "loader/device/host_device.h"
+#include "shardreel/units.h"
 #include "tests/support/scratch.h"
 
 namespace shardreel {
 namespace {
 
-/// Writes the frame's number (kept in its pts) into every byte of the slot.
+/// Writes the frame's number (kept in its pts) into every byte of the slot. Some frames are a
+/// device's, whose memory is the host's.
 class NumberConverter final : public FrameConverter {
  public:
   Result<void> convert(const AVFrame& frame, const FrameGeometry&,
@@ -21,12 +24,32 @@ class NumberConverter final : public FrameConverter {
     ++converted;
     return {};
   }
+  [[nodiscard]] bool is_on_device(const AVFrame& frame) const override {
+    return of_device.contains(frame.pts);
+  }
+  Result<void> convert_there(const AVFrame& frame, const FrameGeometry&, std::byte* slot) override {
+    std::memset(slot, static_cast<int>(frame.pts), 64);
+    ++converted;
+    return {};
+  }
   [[nodiscard]] std::uint64_t scratch_bytes() const noexcept override { return 0; }
   int converted = 0;
+  std::set<std::int64_t> of_device;
 };
 
+GovernorOptions generous() {
+  GovernorOptions rules;
+  rules.reserve_bytes = 0;
+  rules.budget_bytes = 1_MiB;
+  return rules;
+}
+
 struct Cutting {
-  explicit Cutting(std::vector<std::vector<std::int64_t>> windows) : pool(64 * 64, 64) {
+  explicit Cutting(std::vector<std::vector<std::int64_t>> windows)
+      : pool(64 * 64, 64),
+        device_clips(
+            DeviceClips::make(HostDevice::make(0), governor, 64 * 64, 1_MiB, pool).value()) {
+    governor->reading(governor_now(), 1_GiB);
     options.transform.width = options.transform.height = 8;
     options.transform.color = ColorMode::kGray;
     fields = std::make_shared<SampleFields>();
@@ -43,10 +66,11 @@ struct Cutting {
   void run(const std::set<std::int64_t>& frames, const std::set<std::int64_t>& corrupt = {}) {
     ClipCutter cutter(
         unit, context, converter,
-        [this]() -> Result<ClipMemory> {
+        [this](const AVFrame& first) -> Result<ClipMemory> {
           held = std::max(held, pool.in_use() + 1);
           ClipMemory memory;
-          memory.block = pool.take();
+          if (converter.is_on_device(first)) memory.on_device = device_clips->take();
+          if (!memory.on_device) memory.block = pool.take();
           return memory;
         },
         [this](std::size_t clip, ClipResult result) {
@@ -72,9 +96,11 @@ struct Cutting {
 
   std::vector<int> numbers(std::size_t clip) {
     std::vector<int> shown;
-    const auto& info = results[clip].clip->info;
+    Clip& made = *results[clip].clip;
+    if (made.on_device) made.pixels = made.on_device->take_down().value();
+    const auto& info = made.info;
     for (std::size_t t = 0; t < info.frame_index.size(); ++t) {
-      shown.push_back(std::to_integer<int>(results[clip].clip->pixels.bytes()[t * 64 + 63]));
+      shown.push_back(std::to_integer<int>(made.pixels.bytes()[t * 64 + 63]));
       EXPECT_EQ(info.frame_index[t], shown.back());
       EXPECT_EQ(info.pts_seconds[t], shown.back());
     }
@@ -83,6 +109,8 @@ struct Cutting {
 
   LoaderOptions options;
   BlockPool pool;
+  std::shared_ptr<Governor> governor = std::make_shared<Governor>(generous());
+  std::unique_ptr<DeviceClips> device_clips;
   std::shared_ptr<SampleFields> fields;
   ClipContext context;
   Unit unit;
@@ -120,12 +148,15 @@ TEST(ClipCutter, RepeatedFramesOfAShortVideo) {
 TEST(ClipCutter, MissingFramesFollowThePolicy) {
   for (const auto& [policy, expected] : std::vector<std::pair<ShortPolicy, std::vector<int>>>{
            {ShortPolicy::kRepeatLast, {0, 1, 1, 1}}, {ShortPolicy::kLoop, {0, 1, 0, 1}}}) {
-    Cutting cutting({{0, 1, 2, 3}});
-    cutting.options.window.short_policy = policy;
-    cutting.run(range(0, 2));
-    ASSERT_TRUE(cutting.results[0].clip);
-    EXPECT_TRUE(cutting.results[0].padded);
-    EXPECT_EQ(cutting.numbers(0), expected);
+    for (const bool device : {false, true}) {
+      Cutting cutting({{0, 1, 2, 3}});
+      if (device) cutting.converter.of_device = {0, 1};
+      cutting.options.window.short_policy = policy;
+      cutting.run(range(0, 2));
+      ASSERT_TRUE(cutting.results[0].clip);
+      EXPECT_TRUE(cutting.results[0].padded);
+      EXPECT_EQ(cutting.numbers(0), expected);
+    }
   }
   Cutting dropping({{0, 1, 2, 3}});
   dropping.run(range(0, 2));
@@ -133,6 +164,16 @@ TEST(ClipCutter, MissingFramesFollowThePolicy) {
   EXPECT_EQ(dropping.results[0].lost->code, ErrorCode::kIncompleteWindow);
   EXPECT_NE(dropping.results[0].lost->message.find("2 of 4"), std::string::npos);
   EXPECT_EQ(dropping.pool.in_use(), 0U);
+}
+
+TEST(ClipCutter, AClipThatADeviceMadeStaysThere) {
+  Cutting cutting({{0, 1}, {2, 3}});
+  cutting.converter.of_device = {0, 1, 2};
+  cutting.run(range(0, 4));
+  EXPECT_TRUE(cutting.results[0].clip->on_device);
+  EXPECT_FALSE(cutting.results[1].clip->on_device) << "the host made its end";
+  EXPECT_EQ(cutting.numbers(0), (std::vector<int>{0, 1}));
+  EXPECT_EQ(cutting.numbers(1), (std::vector<int>{2, 3}));
 }
 
 TEST(ClipCutter, CorruptClipsAreLostUnderStrictAndMarkedUnderCompat) {
@@ -152,7 +193,7 @@ TEST(ClipCutter, ALateFrameOfAClipThatWasGivenUpIsPassedOver) {
   Cutting cutting({{0, 1}, {2, 3}});
   ClipCutter cutter(
       cutting.unit, cutting.context, cutting.converter,
-      [&]() -> Result<ClipMemory> {
+      [&](const AVFrame&) -> Result<ClipMemory> {
         ClipMemory memory;
         memory.block = cutting.pool.take();
         return memory;
@@ -187,8 +228,10 @@ TEST(ClipCutterProperty, EveryWindowOnceWhateverComesOut) {
     }
     Cutting cutting(windows);
     std::set<std::int64_t> frames;
+    const bool device = random() % 2 == 0;
     for (const std::int64_t frame : range(0, 80)) {
       if (random() % 6 != 0) frames.insert(frame);
+      if (device && random() % 8 != 0) cutting.converter.of_device.insert(frame);
     }
     cutting.run(frames);
     ASSERT_EQ(cutting.results.size(), windows.size());
@@ -198,9 +241,15 @@ TEST(ClipCutterProperty, EveryWindowOnceWhateverComesOut) {
       ASSERT_EQ(cutting.results[w].clip.has_value(), all);
       if (!all) continue;
       ++complete;
+      const bool stayed = cutting.results[w].clip->on_device.has_value();
+      ASSERT_EQ(stayed, std::ranges::all_of(windows[w], [&](auto f) {
+                  return cutting.converter.of_device.contains(f);
+                }));
       ASSERT_EQ(cutting.numbers(w), std::vector<int>(windows[w].begin(), windows[w].end()));
     }
-    ASSERT_EQ(cutting.pool.in_use(), complete);
+    ASSERT_EQ(cutting.pool.in_use(), complete) << "those of the device came down to be looked at";
+    cutting.device_clips->release(1_MiB);
+    ASSERT_EQ(cutting.device_clips->gauges().held_bytes, 0U);
   }
 }
 

@@ -1,4 +1,4 @@
-// libcuda.so.1: contexts and memory, one device.
+// libcuda.so.1: contexts and memory; two devices, whose memory is one.
 #include "tests/support/fakedriver/fake_driver.h"
 
 #include <algorithm>
@@ -13,6 +13,7 @@ namespace {
 // As cuda.h has them; its macros give functions other names, so it is not included.
 enum Code { kOk = 0, kOutOfMemory = 2, kBadDevice = 101, kBadContext = 201, kUnsupported = 801 };
 
+constexpr int kDevices = 2;
 constexpr std::uint64_t kContextBytes = std::uint64_t{48} << 20;
 constexpr int kPoisonFresh = 0xCD, kPoisonFreed = 0xDD;
 
@@ -25,7 +26,7 @@ struct State {
   std::uint64_t memory = std::uint64_t{1} << 30, used = 0;
   std::map<void*, std::size_t> blocks;
   int sessions_most = 32, sessions_live = 0, sessions_made = 0;
-  Context primary;
+  Context primary[kDevices];
 };
 State& state() {
   static State only;
@@ -103,12 +104,12 @@ int fakedriver_free(void* data) {
 // --- what FFmpeg and the loader call
 int cuInit(unsigned) { return kOk; }
 int cuDeviceGetCount(int* count) {
-  *count = 1;
+  *count = kDevices;
   return kOk;
 }
 int cuDeviceGet(int* device, int index) {
-  if (index != 0) return kBadDevice;
-  *device = 0;
+  if (index < 0 || index >= kDevices) return kBadDevice;
+  *device = index;
   return kOk;
 }
 int cuDeviceGetAttribute(int* value, int, int) {
@@ -124,18 +125,18 @@ int cuDeviceComputeCapability(int* major, int* minor, int) {
   *minor = 0;
   return kOk;
 }
-int cuDevicePrimaryCtxRetain(Context** context, int) {
+int cuDevicePrimaryCtxRetain(Context** context, int device) {
   {
     const std::lock_guard lock(state().mutex);
-    *context = &state().primary;
-    if (state().primary.references++ > 0) return kOk;
+    *context = &state().primary[device];
+    if ((*context)->references++ > 0) return kOk;
   }
   return fakedriver_charge(static_cast<std::int64_t>(kContextBytes));
 }
-int cuDevicePrimaryCtxRelease_v2(int) {
+int cuDevicePrimaryCtxRelease_v2(int device) {
   {
     const std::lock_guard lock(state().mutex);
-    if (--state().primary.references > 0) return kOk;
+    if (--state().primary[device].references > 0) return kOk;
   }
   return fakedriver_charge(-static_cast<std::int64_t>(kContextBytes));
 }
@@ -151,8 +152,9 @@ int cuCtxPopCurrent_v2(Context** context) {
   return kOk;
 }
 int cuCtxGetDevice(int* device) {
-  *device = 0;
-  return current().empty() ? kBadContext : kOk;
+  if (current().empty()) return kBadContext;
+  *device = static_cast<int>(current().back() - state().primary);
+  return kOk;
 }
 int cuMemAlloc_v2(unsigned long long* address, std::size_t bytes) {
   void* data = nullptr;
