@@ -74,13 +74,15 @@ class Nvdec : public ::testing::Test {
 
   /// Decode all frames of a clip, unit by unit.
   Result<DecodeReport> decode(const std::string& path, FrameSink& sink) {
-    VideoFile video = testing::open_video(path).value();
+    VideoFile video = testing::open_video(path, true, 1).value();
     video.plan_units(testing::dense_windows(video.facts().frame_count, 8, 8));
     DecodeReport all;
     while (auto unit = video.next_unit(false).value()) {
       auto report = decoder_->decode(*unit, sink, {});
       if (!report) return report;
       all.frames_wanted += report->frames_wanted;
+      all.sessions_made += report->sessions_made;
+      ++units_;
     }
     return all;
   }
@@ -90,6 +92,7 @@ class Nvdec : public ::testing::Test {
   }
   static constexpr const char* kPlain = "-c:v libx264 -g 250 -bf 0 -pix_fmt yuv420p";
 
+  int units_ = 0;
   std::unique_ptr<FakeDriver> driver_;
   std::shared_ptr<Device> device_;
   std::shared_ptr<Stream> stream_;
@@ -118,6 +121,46 @@ TEST_F(Nvdec, FramesAreInItsMemoryAndInOrder) {
   }
   decoder_->trim();
   EXPECT_EQ(driver_->sessions_live(), 0);
+}
+
+TEST_F(Nvdec, ASessionStaysFromUnitToUnit) {
+  open();
+  for (const auto& [codec, extension] :
+       {std::pair{"-c:v libx264 -g 8 -bf 0 -pix_fmt yuv420p", "mp4"},
+        {"-c:v libx264 -g 8 -bf 3 -pix_fmt yuv420p", "mp4"},
+        {"-c:v libx264 -g 8 -bf 7 -b_strategy 0 -pix_fmt yuv420p", "mkv"},
+        {"-c:v libx265 -g 8 -x265-params log-level=none -pix_fmt yuv420p", "mp4"},
+        {"-c:v libvpx-vp9 -g 8 -deadline realtime -cpu-used 8", "webm"},
+        {"-c:v libvpx -g 8 -deadline realtime -cpu-used 8", "webm"}}) {
+    decoder_->trim();
+    units_ = 0;
+    const int before = driver_->sessions_made();
+    const std::string path = testing::make_test_clip(codec, 40, extension);
+    for (const int video : {1, 2}) {
+      Frames frames;
+      const auto report = decode(path, frames);
+      ASSERT_TRUE(report) << report.error().describe();
+      EXPECT_EQ(frames.numbers, first_numbers(40)) << codec;
+      EXPECT_EQ(report->sessions_made, video == 1 ? 1U : 0U) << codec;
+    }
+    EXPECT_GE(units_, 6) << codec;
+    EXPECT_EQ(driver_->sessions_made() - before, 1) << codec << ", " << units_ << " units";
+  }
+  EXPECT_EQ(driver_->sessions_live(), 1);
+}
+
+TEST_F(Nvdec, WhereItMustBeFlushedSessionsAreCounted) {
+  open();
+  const int before = driver_->sessions_made();
+  Frames frames;
+  const auto report = decode(
+      clip("-c:v libx264 -pix_fmt yuv420p -x264-params open-gop=1:keyint=8:min-keyint=8:bframes=3"),
+      frames);
+  ASSERT_TRUE(report) << report.error().describe();
+  EXPECT_EQ(frames.numbers, first_numbers(40));
+  EXPECT_GT(driver_->sessions_made() - before, 1);
+  EXPECT_EQ(report->sessions_made, static_cast<unsigned>(driver_->sessions_made() - before));
+  EXPECT_EQ(driver_->sessions_live(), 1) << "one after another";
 }
 
 TEST_F(Nvdec, NoRoomForASessionIsMemoryAndPasses) {
