@@ -137,6 +137,27 @@ TEST_P(PushOut, AnyUnitMayFollowAny) {
   }
 }
 
+// The first frames of another video have the same timestamps: nothing of what was pushed in passes
+// for them.
+TEST_P(PushOut, VideosThatLookAlikeTakeTurns) {
+  const std::string other = make_test_clip(std::string(GetParam().arguments) + " -vf negate",
+                                           kFrames, GetParam().extension);
+  const std::vector<std::string> of_other = oracle_frames(other);
+  ASSERT_NE(of_other, expected_);
+  for (int turn = 0; turn < 6; ++turn) {
+    auto video = open_video(turn % 2 == 0 ? path_ : other, true, 1);
+    ASSERT_TRUE(video) << video.error().describe();
+    const auto got = decode_windows(*video, {Window{0, {0, 1, 2, 3, 4}}}, *decoder_);
+    EXPECT_TRUE(got.failures.empty()) << got.failures.front();
+    EXPECT_EQ(got.frames.size(), 5U);
+    for (const auto& [frame, hash] : got.frames)
+      EXPECT_EQ(hash, (turn % 2 == 0 ? expected_ : of_other).at(static_cast<std::size_t>(frame)));
+  }
+  if (GetParam().never_flushed) {
+    EXPECT_EQ(set_ups_, 1);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, PushOut, ::testing::ValuesIn(kRecipes),
                          [](const auto& recipe) { return std::string(recipe.param.name); });
 
