@@ -1,6 +1,7 @@
 #include "loader/decode/placed_decoder.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -13,11 +14,13 @@ class OnceSink final : public FrameSink {
   OnceSink(FrameSink& sink, const Unit& unit)
       : sink_(sink), unit_(unit), given_(unit.wanted.size()) {}
 
-  /// Called before the first frame is passed on.
-  std::function<void()> on_first;
+  /// Called before a frame is passed on.
+  std::function<Result<void>()> before;
 
   Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) override {
-    if (const auto first = std::exchange(on_first, nullptr)) first();
+    if (before) {
+      if (auto done = before(); !done) return done;
+    }
     const auto at = static_cast<std::size_t>(&wanted - unit_.wanted.data());
     if (given_[at]) return {};
     auto taken = sink_.frame(frame, wanted, corrupt);
@@ -36,8 +39,8 @@ class OnceSink final : public FrameSink {
 
 class PlacedDecoder final : public VideoDecoder {
  public:
-  PlacedDecoder(Placement& placement, std::unique_ptr<VideoDecoder> device,
-                std::unique_ptr<VideoDecoder> cpu, bool only_device, OnPlaced on_placed)
+  PlacedDecoder(Placement& placement, DeviceWay device, std::unique_ptr<VideoDecoder> cpu,
+                bool only_device, OnPlaced on_placed)
       : placement_(placement),
         device_(std::move(device)),
         cpu_(std::move(cpu)),
@@ -70,23 +73,25 @@ class PlacedDecoder final : public VideoDecoder {
   }
 
   [[nodiscard]] std::uint64_t peak_frame_bytes() const noexcept override {
-    return std::max(device_->peak_frame_bytes(), cpu_->peak_frame_bytes());
+    return cpu_->peak_frame_bytes();
   }
-  void trim() noexcept override {
-    device_->trim();
-    cpu_->trim();
-  }
+  void trim() noexcept override { cpu_->trim(); }
 
  private:
   /// `path` is kDevice when there is nothing left for the CPU to do.
   Result<DecodeReport> try_device(DeviceSession session, Unit& unit, OnceSink& once,
                                   const std::stop_token& stop, DecodePath& path) {
-    once.on_first = [&session] { session.allocated(); };
-    auto report = device_->decode(unit, once, stop);
-    once.on_first = nullptr;
+    auto report = decode_there(session, unit, once, stop);
+    // Somebody was faster with the memory. What lies idle goes for a second try; there is no third.
+    if (!report && report.error().code == ErrorCode::kMemory && session.make_room()) {
+      if (auto again = unit.packets->rewind(); !again) return again.error();
+      report = decode_there(session, unit, once, stop);
+    }
     path = DecodePath::kDevice;
     if (report) {
-      session.worked();
+      session.worked(report->sessions_made);
+      // Where frames are missing their clips are not finished, and may hold some of the session's.
+      if (report->frames_wanted == unit.wanted.size()) session.keep();
     } else if (report.error().code == ErrorCode::kUnsupported) {
       session.refused_kind();
       path = DecodePath::kCpuRefusedKind;
@@ -96,21 +101,40 @@ class PlacedDecoder final : public VideoDecoder {
     } else if (report.error().code != ErrorCode::kStopped) {
       path = DecodePath::kCpuAfterError;
     }
-    session.freeing();
-    device_->trim();  // before the session's lease dies
+    return report;
+  }
+
+  Result<DecodeReport> decode_there(DeviceSession& session, Unit& unit, OnceSink& once,
+                                    const std::stop_token& stop) {
+    SessionDecoder& there = session.decoder();
+    if (!there.decoder) {
+      auto made = device_.make();
+      if (!made) return made.error();
+      there = std::move(*made);
+    }
+    bool first = true;
+    once.before = [&]() -> Result<void> {
+      if (std::exchange(first, false)) session.allocated();
+      if (there.stream == device_.reads) return {};
+      // Another thread made the session: its frames are written in that one's order.
+      if (auto done = device_.ready->record(*there.stream); !done) return done;
+      return device_.reads->wait(*device_.ready);
+    };
+    auto report = there.decoder->decode(unit, once, stop);
+    once.before = nullptr;
     return report;
   }
 
   Placement& placement_;
-  const std::unique_ptr<VideoDecoder> device_, cpu_;
+  const DeviceWay device_;
+  const std::unique_ptr<VideoDecoder> cpu_;
   const bool only_device_;
   const OnPlaced on_placed_;
 };
 
 }  // namespace
 
-std::unique_ptr<VideoDecoder> make_placed_decoder(Placement& placement,
-                                                  std::unique_ptr<VideoDecoder> device,
+std::unique_ptr<VideoDecoder> make_placed_decoder(Placement& placement, DeviceWay device,
                                                   std::unique_ptr<VideoDecoder> cpu,
                                                   bool only_device, OnPlaced on_placed) {
   return std::make_unique<PlacedDecoder>(placement, std::move(device), std::move(cpu), only_device,

@@ -153,6 +153,7 @@ class Loader::Impl {
   Metrics metrics() {
     Metrics metrics;
     counters_.write_to(metrics);
+    toolbox_->write_to(metrics);
     monitor_.read(metrics);
     metrics.shards_opened = reading_.shards_opened();
     reading_.write_to(metrics);
