@@ -24,6 +24,10 @@ struct GpuShares {
 /// From `gpu_memory_bytes` and `gpu_memory_reserve`, of a device with `total_bytes`.
 Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes);
 
+/// Give back what lies idle of its memory, whoever keeps it: all of those enrol with the governor
+/// (`Governor::idle`). Nothing is granted for a while. Return how many bytes came.
+std::uint64_t release(const LaneDevice& gpu);
+
 /// Whether a lane's batches are in a GPU's memory.
 [[nodiscard]] bool is_gpu(std::string_view device);
 

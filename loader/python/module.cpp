@@ -210,6 +210,11 @@ class PyLoader {
     const py::gil_scoped_release unlocked;
     loader_->stop();
   }
+  std::uint64_t release_gpu() {
+    if (!loader_) return 0;
+    const py::gil_scoped_release unlocked;
+    return loader_->release_gpu();
+  }
   void close() {
     if (!loader_) return;
     const py::gil_scoped_release unlocked;
@@ -334,6 +339,7 @@ PYBIND11_MODULE(_shardreel, module) {
       .def("epoch_size", &PyLoader::epoch_size, py::arg("epoch"), py::arg("lane") = 0)
       .def("state", &PyLoader::state)
       .def("stop", &PyLoader::stop)
+      .def("release_gpu", &PyLoader::release_gpu)
       .def("close", &PyLoader::close)
       .def("abandon", &PyLoader::abandon)
       .def("metrics", &PyLoader::metrics)

@@ -251,5 +251,29 @@ TEST_F(Nvdec, ALoaderDecodesThere) {
   EXPECT_GT(driver_->sessions_made(), 0);
 }
 
+// A trainer that ran out of memory gets what sessions hold, at once.
+TEST_F(Nvdec, ALoaderGivesIdleSessionsBack) {
+  open();
+  decoder_.reset();
+  testing::ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 2, 8);
+  LoaderOptions options = testing::small_options(shards.paths);
+  options.resource.gpu_memory_bytes = "90%";
+  options.resource.gpu_memory_reserve = "0";
+  options.resource.decode = DecodeDevice::kCuda;
+  Loader loader = Loader::open(options);
+  while (loader.next()) {
+  }
+  const auto idle = loader.metrics().gpu_sessions.at("idle");
+  EXPECT_GT(idle, 0U);
+  EXPECT_EQ(driver_->sessions_live(), static_cast<int>(idle));
+  EXPECT_GE(loader.release_gpu(), idle * 32_MiB) << "a formula, corrected by what was measured";
+  EXPECT_EQ(driver_->sessions_live(), 0);
+  EXPECT_EQ(loader.metrics().gpu_sessions.at("idle"), 0U);
+  EXPECT_EQ(loader.release_gpu(), 0U);
+  loader.stop();
+  testing::expect_accounted(loader.metrics());
+}
+
 }  // namespace
 }  // namespace shardreel
