@@ -101,9 +101,8 @@ bool Placement::park(DeviceSession& session) {
 std::optional<DeviceSession> Placement::take_idle(const SessionNeed& need) {
   const MutexLock lock(mutex_);
   // Another one of the kind would end its session and make one, too; so it waits for its like.
-  const auto at = std::ranges::find_if(idle_, [&](const DeviceSession& idle) {
-    return idle.need_.parameters == need.parameters;
-  });
+  const auto at = std::ranges::find_if(
+      idle_, [&](const DeviceSession& idle) { return idle.need_.parameters == need.parameters; });
   if (at == idle_.end()) return std::nullopt;
   std::optional<DeviceSession> taken(std::move(*at));
   idle_.erase(at);
