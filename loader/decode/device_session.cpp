@@ -46,7 +46,7 @@ void DeviceSession::allocated() {
 }
 
 void DeviceSession::worked(std::uint64_t made) {
-  if (std::exchange(tries_, false)) placement_->refusals_.report(need_.kind, true);
+  if (std::exchange(tries_, false)) placement_->refusals_.report(need_.kind, KindVerdict::kTakes);
   bool alone = false;
   {
     const MutexLock lock(placement_->mutex_);
@@ -63,7 +63,12 @@ void DeviceSession::worked(std::uint64_t made) {
 
 void DeviceSession::refused_kind() {
   tries_ = false;
-  placement_->refusals_.report(need_.kind, false);
+  placement_->refusals_.report(need_.kind, KindVerdict::kRefuses);
+}
+
+void DeviceSession::differs() {
+  tries_ = false;
+  placement_->refusals_.report(need_.kind, KindVerdict::kDiffers);
 }
 
 void DeviceSession::out_of_memory() {

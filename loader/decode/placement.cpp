@@ -12,6 +12,7 @@ std::string_view to_string(DecodePath path) noexcept {
     case DecodePath::kCpuNoMemory: return "cpu_no_memory";
     case DecodePath::kCpuNoSession: return "cpu_no_session";
     case DecodePath::kCpuAfterError: return "cpu_after_error";
+    case DecodePath::kCpuUnproven: return "cpu_unproven";
   }
   return "cpu";
 }
@@ -46,6 +47,7 @@ Admission Placement::admit(const StreamParameters& parameters) {
   const KindVerdict known = refusals_.ask(need->kind);
   if (known == KindVerdict::kBeingTried) return {std::nullopt, DecodePath::kCpuNoSession};
   if (known == KindVerdict::kRefuses) return {std::nullopt, DecodePath::kCpuRefusedKind};
+  if (known == KindVerdict::kDiffers) return {std::nullopt, DecodePath::kCpuUnproven};
   look();
   if (auto kept = take_idle(*need)) return {std::move(kept), DecodePath::kDevice};
   const bool tries = known == KindVerdict::kTry;

@@ -27,8 +27,9 @@ enum class DecodePath {
   kCpuNoMemory,     ///< no room on the device: reserve, budget, or an allocation that failed
   kCpuNoSession,    ///< as many sessions as help were at work, or the kind was being tried
   kCpuAfterError,   ///< the device's decoder reported an error: only the CPU's is believed
+  kCpuUnproven,     ///< this showed whether the device gives the CPU's pictures, or it does not
 };
-inline constexpr std::size_t kDecodePaths = 6;
+inline constexpr std::size_t kDecodePaths = 7;
 /// The word that metrics count under, e.g. "cpu_no_memory".
 [[nodiscard]] std::string_view to_string(DecodePath path) noexcept;
 
@@ -49,6 +50,10 @@ class DeviceSession {
   DeviceSession& operator=(DeviceSession&&) = delete;
   ~DeviceSession();
 
+  /// The first of its kind, which shows whether others follow.
+  [[nodiscard]] bool is_first() const { return tries_; }
+  [[nodiscard]] const std::string& kind() const { return need_.kind; }
+
   /// Where it lives; none yet in a new one.
   [[nodiscard]] SessionDecoder& decoder() { return decoder_; }
 
@@ -56,6 +61,8 @@ class DeviceSession {
   /// The unit was decoded; `made`: sessions that this took.
   void worked(std::uint64_t made);
   void refused_kind();
+  /// It worked, and showed something else than the CPU does.
+  void differs();
   void out_of_memory();
   /// Free what lies idle on the device and what this one took, for another try; false when nothing
   /// was idle.

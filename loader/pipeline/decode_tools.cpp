@@ -87,14 +87,19 @@ class Toolbox final : public DecodeToolbox {
     auto decoding = open_device_decoding(gpu.device, options.transform, options.window.num_frames);
     if (!decoding) return decoding.error();
     lease->allocated(bytes);
-    const auto count = [&counters = context_.counters](DecodePath path, std::size_t clips) {
+    auto converter =
+        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter));
+    PlacedRules rules;
+    rules.only_device = options.resource.decode == DecodeDevice::kCuda;
+    if (!rules.only_device)
+      rules.proof = std::make_unique<PixelProof>(*converter, options.transform);
+    rules.warn = [this](const std::string& line) { say_once(line); };
+    rules.placed = [&counters = context_.counters](DecodePath path, std::size_t clips) {
       counters.decoded_by[static_cast<std::size_t>(path)] += clips;
     };
-    const bool only_gpu = options.resource.decode == DecodeDevice::kCuda;
-    return DecodeTools{
-        make_placed_decoder(*placements_[which], std::move(decoding->way), make_cpu_decoder(),
-                            only_gpu, count),
-        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter))};
+    return DecodeTools{make_placed_decoder(*placements_[which], std::move(decoding->way),
+                                           make_cpu_decoder(), std::move(rules)),
+                       std::move(converter)};
   }
 
   void say_once(const std::string& line) {

@@ -1,5 +1,6 @@
 #include "tests/support/virtual_gpu.h"
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -11,13 +12,26 @@ namespace {
 
 char device_frame_mark = 0;
 
+AVFramePtr brighter(const AVFrame& frame, int by) {
+  AVFramePtr changed(av_frame_clone(&frame));
+  if (by == 0) return changed;
+  if (av_frame_make_writable(changed.get()) < 0) return nullptr;
+  for (int y = 0; y < changed->height; ++y) {
+    std::uint8_t* row = changed->data[0] + static_cast<std::ptrdiff_t>(y) * changed->linesize[0];
+    for (int x = 0; x < changed->width; ++x)
+      row[x] = static_cast<std::uint8_t>(std::clamp(row[x] + by, 0, 255));
+  }
+  return changed;
+}
+
 class VirtualGpuDecoder final : public VideoDecoder {
  public:
   VirtualGpuDecoder(std::shared_ptr<Device> device, std::shared_ptr<Stream> stream,
-                    DecodeScript script)
+                    DecodeScript script, int luma_error)
       : device_(std::move(device)),
         stream_(std::move(stream)),
         script_(std::move(script)),
+        luma_error_(luma_error),
         cpu_(make_cpu_decoder()) {}
 
   Result<DecodeReport> decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) override {
@@ -53,7 +67,8 @@ class VirtualGpuDecoder final : public VideoDecoder {
       if (corrupt)
         return Error{.code = ErrorCode::kDecodeError, .message = "a virtual GPU saw damage"};
       if (end && given++ == end->behind_frames) return end->error;
-      auto there = frame_on_device(*decoder.device_, decoder.stream_, frame);
+      auto there =
+          frame_on_device(*decoder.device_, decoder.stream_, *brighter(frame, decoder.luma_error_));
       if (!there) return there.error();
       return sink.frame(**there, wanted, corrupt);
     }
@@ -66,6 +81,7 @@ class VirtualGpuDecoder final : public VideoDecoder {
   const std::shared_ptr<Device> device_;
   const std::shared_ptr<Stream> stream_;
   const DecodeScript script_;
+  const int luma_error_;
   const std::unique_ptr<VideoDecoder> cpu_;
   std::optional<DeviceBuffer> session_;
   std::string session_of_;
@@ -111,9 +127,9 @@ Result<AVFramePtr> frame_on_device(Device& device, const std::shared_ptr<Stream>
 
 std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
                                                        std::shared_ptr<Stream> stream,
-                                                       DecodeScript script) {
+                                                       DecodeScript script, int luma_error) {
   return std::make_unique<VirtualGpuDecoder>(std::move(device), std::move(stream),
-                                             std::move(script));
+                                             std::move(script), luma_error);
 }
 
 std::optional<PixelLayout> virtual_gpu_layout(const AVFrame& frame) {

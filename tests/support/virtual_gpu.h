@@ -27,10 +27,10 @@ using DecodeScript = std::function<std::optional<ScriptedEnd>(const StreamParame
 inline constexpr std::uint64_t kVirtualSessionBytes = 64 << 10;
 
 /// Stops at the first error, as decoders of devices do. Frames are written in the order of
-/// `stream`, later.
+/// `stream`, later. `luma_error`: so much brighter than they should be.
 std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
                                                        std::shared_ptr<Stream> stream,
-                                                       DecodeScript script);
+                                                       DecodeScript script, int luma_error = 0);
 
 /// A copy of the frame whose planes are in the device's memory once `stream` has come to it; it
 /// goes with its last reference.

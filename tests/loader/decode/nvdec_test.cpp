@@ -275,5 +275,46 @@ TEST_F(Nvdec, ALoaderGivesIdleSessionsBack) {
   testing::expect_accounted(loader.metrics());
 }
 
+// The fake driver's pictures are wrong, and `decode = auto` finds out: it gives what the CPU gives.
+TEST_F(Nvdec, AutoFindsWrongPicturesOut) {
+  open();
+  decoder_.reset();
+  testing::ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 2, 8);
+  LoaderOptions options = testing::small_options(shards.paths);
+  options.resource.devices = {"cuda:0"};
+  options.resource.gpu_memory_bytes = "90%";
+  options.resource.gpu_memory_reserve = "0";
+  std::vector<ClipId> order[3];
+  std::vector<std::byte> pixels[3];
+  std::vector<std::string> warnings;
+  const DecodeDevice ways[] = {DecodeDevice::kCpu, DecodeDevice::kAuto, DecodeDevice::kCuda};
+  for (std::size_t way = 0; way < 3; ++way) {
+    options.resource.decode = ways[way];
+    Loader loader = Loader::open(options, [&](LogLevel level, std::string_view line) {
+      if (level == LogLevel::kWarning) warnings.emplace_back(line);
+    });
+    while (const auto batch = loader.next()) {
+      for (const ClipInfo& clip : batch->clips) order[way].push_back(clip.id);
+      const std::size_t before = pixels[way].size();
+      pixels[way].resize(before + batch->size_bytes());
+      batch->copy_to_host(std::span(pixels[way]).subspan(before));
+    }
+    loader.stop();
+    const Metrics metrics = loader.metrics();
+    if (ways[way] != DecodeDevice::kAuto) continue;
+    EXPECT_EQ(loader.options().resource.decode, DecodeDevice::kAuto);
+    EXPECT_EQ(metrics.clips_by_decoder.count("device"), 0U);
+    EXPECT_GT(metrics.clips_by_decoder.at("cpu_unproven"), metrics.clips_cut / 2);
+    EXPECT_THAT(warnings, ::testing::Contains(::testing::AllOf(
+                              ::testing::HasSubstr("the CPU decodes h264 profile"),
+                              ::testing::HasSubstr("64x48"), ::testing::HasSubstr("levels"))));
+  }
+  EXPECT_EQ(order[1], order[0]);
+  EXPECT_EQ(order[2], order[0]);
+  EXPECT_EQ(pixels[1], pixels[0]);
+  EXPECT_NE(pixels[2], pixels[0]) << "decode = cuda believes it";
+}
+
 }  // namespace
 }  // namespace shardreel

@@ -96,7 +96,7 @@ TEST(RefusalMemory, OneTryAKindHoweverManyThreads) {
               if (tries == 1) {
                 memory.forget(kind);
               } else {
-                memory.report(kind, takes);
+                memory.report(kind, takes ? KindVerdict::kTakes : KindVerdict::kRefuses);
               }
               break;
             case KindVerdict::kBeingTried:
@@ -105,6 +105,7 @@ TEST(RefusalMemory, OneTryAKindHoweverManyThreads) {
               break;
             case KindVerdict::kTakes: wrong += takes ? 0 : 1; break;
             case KindVerdict::kRefuses: wrong += takes ? 1 : 0; break;
+            case KindVerdict::kDiffers: ++wrong; break;
           }
         }
       });
@@ -117,9 +118,9 @@ TEST(RefusalMemory, OneTryAKindHoweverManyThreads) {
   RefusalMemory memory;
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kTry);
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kBeingTried) << "nobody waits";
-  memory.report("slow", true);
+  memory.report("slow", KindVerdict::kTakes);
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kTakes);
-  memory.report("slow", false);
+  memory.report("slow", KindVerdict::kRefuses);
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kRefuses) << "refused all the same";
 }
 

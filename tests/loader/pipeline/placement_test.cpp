@@ -32,6 +32,8 @@ struct Schedule {
   bool others_come_and_go = false;  ///< who take most of its memory
   bool releases = false;            ///< by the trainer, at any time
   bool idle_is_in_the_way = false;  ///< no allocation succeeds while a session lies idle
+  bool proves = false;              ///< as `decode = auto` does
+  int luma_error = 0;               ///< of its pictures
   std::uint64_t reserve = 1_MiB;
   std::uint32_t sessions = 2;
 };
@@ -65,18 +67,26 @@ class VirtualGpu {
     way.make = [this, stream]() -> Result<SessionDecoder> {
       return SessionDecoder{
           testing::make_virtual_gpu_decoder(
-              device_, stream, [this](const StreamParameters& of) { return end_of(of); }),
+              device_, stream, [this](const StreamParameters& of) { return end_of(of); },
+              schedule_.luma_error),
           stream};
     };
     auto converter =
         make_device_frame_converter(device_, stream, &testing::virtual_gpu_layout,
                                     context.options.transform, context.options.window.num_frames)
             .value();
-    const auto count = [&counters = context.counters](DecodePath path, std::size_t clips) {
+    PlacedRules rules;
+    rules.only_device = context.options.resource.decode == DecodeDevice::kCuda;
+    if (schedule_.proves)
+      rules.proof = std::make_unique<PixelProof>(*converter, context.options.transform);
+    rules.warn = [this](const std::string& line) {
+      const std::lock_guard lock(mutex_);
+      warnings_.push_back(line);
+    };
+    rules.placed = [&counters = context.counters](DecodePath path, std::size_t clips) {
       counters.decoded_by[static_cast<std::size_t>(path)] += clips;
     };
-    return {make_placed_decoder(*placement_, std::move(way), make_cpu_decoder(),
-                                context.options.resource.decode == DecodeDevice::kCuda, count),
+    return {make_placed_decoder(*placement_, std::move(way), make_cpu_decoder(), std::move(rules)),
             std::move(converter)};
   }
 
@@ -96,6 +106,9 @@ class VirtualGpu {
     EXPECT_EQ(placement_->gauges().idle, 0U);
     EXPECT_EQ(device_->allocated_bytes(), 0U) << "frames, scratch and sessions are back";
   }
+  /// While nobody decodes.
+  [[nodiscard]] const std::map<std::string, int>& attempts() const { return attempts_; }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   [[nodiscard]] const Schedule& schedule() const { return schedule_; }
   std::uint64_t random_below(std::uint64_t n) {
     const std::lock_guard lock(mutex_);
@@ -117,6 +130,7 @@ class VirtualGpu {
   std::optional<testing::ScriptedEnd> end_of(const StreamParameters& parameters) {
     const std::lock_guard lock(mutex_);
     const std::string kind = session_need(parameters)->kind;
+    ++attempts_[kind];
     std::mt19937_64 of_kind(std::hash<std::string>()(kind) ^ schedule_.seed);
     if (std::uniform_real_distribution<>()(of_kind) < schedule_.refused_kinds) {
       ++refused_attempts_[kind];
@@ -142,6 +156,8 @@ class VirtualGpu {
   std::mutex mutex_;
   std::mt19937_64 random_;
   std::map<std::string, int> refused_attempts_;
+  std::map<std::string, int> attempts_;
+  std::vector<std::string> warnings_;
   std::shared_ptr<HostDevice> device_;
   std::shared_ptr<Governor> governor_;
   std::unique_ptr<Placement> placement_;
@@ -283,6 +299,36 @@ TEST_F(PlacementTest, WhatLiesIdleGoesWhenOthersNeedItThoughNobodyDecodes) {
   gpu.expect_conservation();
 }
 
+TEST_F(PlacementTest, APictureThatIsRightIsBelievedFromTheSecondUnitOn) {
+  const LoaderOptions options = testing::small_options(shards_->paths);
+  const Outcome on_cpu = run(options, nullptr);
+  VirtualGpu gpu({.proves = true, .sessions = 8});
+  const Outcome got = run(options, &gpu);
+  EXPECT_EQ(got.clips, on_cpu.clips);
+  EXPECT_THAT(gpu.warnings(), ::testing::IsEmpty());
+  EXPECT_GT(got.metrics.clips_by_decoder.at("cpu_unproven"), 0U) << "the first of each kind";
+  EXPECT_GT(got.metrics.clips_by_decoder.at("device"), got.metrics.clips_cut / 2);
+  EXPECT_EQ(all_of(got.metrics.clips_by_decoder), got.metrics.clips_cut);
+  gpu.expect_conservation();
+}
+
+TEST_F(PlacementTest, APictureThatIsWrongIsFoundOutAndNeverShown) {
+  LoaderOptions options = testing::small_options(shards_->paths);
+  for (const int luma_error : {10, -10}) {
+    VirtualGpu gpu({.proves = true, .luma_error = luma_error, .sessions = 8});
+    const Outcome got = run(options, &gpu);  // looks at every clip
+    EXPECT_EQ(got.metrics.clips_by_decoder.count("device"), 0U);
+    EXPECT_GT(got.metrics.clips_by_decoder.at("cpu_unproven"), got.metrics.clips_cut / 2);
+    EXPECT_EQ(gpu.attempts().size(), gpu.warnings().size());
+    for (const auto& [kind, attempts] : gpu.attempts()) {
+      EXPECT_EQ(attempts, 1) << kind;
+      EXPECT_THAT(gpu.warnings(), ::testing::Contains(::testing::HasSubstr(kind)));
+    }
+    EXPECT_THAT(gpu.warnings(), ::testing::Each(::testing::HasSubstr("up to 12 levels")));
+    gpu.expect_conservation();
+  }
+}
+
 TEST_F(PlacementTest, AnyScheduleOfRefusalsGivesTheSameClips) {
   std::mt19937_64 random(testing::test_seed());
   for (const ShuffleDomain domain : {ShuffleDomain::kFrames, ShuffleDomain::kPackets}) {
@@ -299,6 +345,7 @@ TEST_F(PlacementTest, AnyScheduleOfRefusalsGivesTheSameClips) {
       schedule.errors = (round & 4) != 0 ? 0.3 : 0;
       schedule.others_come_and_go = random() % 3 == 0;
       schedule.releases = random() % 3 == 0;
+      schedule.proves = random() % 2 == 0;
       schedule.sessions = 1 + static_cast<std::uint32_t>(random() % 4);
       VirtualGpu gpu(schedule);
       options.resource.decode_threads = 1 + random() % 4;
