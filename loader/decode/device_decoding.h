@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <memory>
 
-#include "loader/decode/video_decoder.h"
+#include "loader/decode/placed_decoder.h"
 #include "loader/device/device.h"
 #include "loader/media/frame_converter.h"
 #include "shardreel/options.h"
@@ -12,7 +12,7 @@
 namespace shardreel {
 
 struct DeviceDecoding {
-  std::unique_ptr<VideoDecoder> decoder;      ///< stops at the first error; see make_placed_decoder
+  DeviceWay way;
   std::unique_ptr<FrameConverter> converter;  ///< of its frames, and of the host's
 };
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <utility>
 
+#include "loader/decode/h264_start.h"
 #include "loader/media/av_error.h"
 #include "loader/media/av_handles.h"
 
@@ -33,6 +34,23 @@ bool same_codec(const AVCodecParameters& a, const AVCodecParameters& b) {
           std::memcmp(a.extradata, b.extradata, static_cast<std::size_t>(a.extradata_size)) == 0);
 }
 
+// Note [Emptying without a flush]
+//
+// avcodec_flush_buffers makes FFmpeg's H.264 decoder forget that it is set up: a device's session
+// ends and another is made, 50 ms and more, for each unit. (HEVC, VP9 and VP8 keep theirs.) A
+// decoder that was drained must be flushed. So frames that it holds back for reordering are brought
+// out by more packets instead: the unit's own IDR picture once more, as often as it takes. That is
+// a stream like any other: an IDR picture ends what came before it, which is shown to its end, and
+// whatever follows, the next unit's IDR picture, needs nothing of it. Each costs the device one
+// intra picture. Frames say by `reordered_opaque` whose they are: a unit's carry its number, what
+// was pushed in behind them the negative of it, and comes out among the next unit's.
+//
+// Done where it is exact: H.264, a unit that starts with an IDR picture, the same parameters, whole
+// frames (a single field would wait for its pair), no error so far. Else the decoder is drained,
+// and flushed for the next unit. Where pushing brings nothing out, the unit is decoded again, and
+// units with these parameters are drained from then on.
+constexpr int kMostPushed = 20;  // a decoder holds back 16 at most
+
 /// What one pass over a unit's packets came to.
 enum class PassEnd { kDone, kNeedsFreshDecoder };
 
@@ -59,13 +77,16 @@ class FfmpegDecoder final : public VideoDecoder {
     std::size_t given_count = 0;
     std::int64_t shown = 0;  ///< frames the decoder has shown in this pass
     bool damaged = false;    ///< since the last clean keyframe
+    bool may_push = true;    ///< until that brought nothing out
   };
 
   void close() noexcept {
     context_.reset();
     parameters_.reset();
   }
-  Result<void> open(const std::shared_ptr<const StreamParameters>& parameters);
+  Result<void> open(const Unit& unit);
+  Result<bool> starts_anew(const Unit& unit);
+  Result<PassEnd> push_out(Progress& progress);
   Result<PassEnd> run(Progress& progress, const std::stop_token& stop);
   Result<PassEnd> take_frames(Progress& progress);
   Result<PassEnd> show(Progress& progress, const AVFrame& frame);
@@ -81,9 +102,33 @@ class FfmpegDecoder final : public VideoDecoder {
   AVPacketPtr packet_;
   AVFramePtr frame_;
   bool reused_ = false;
+  // Note [Emptying without a flush]
+  bool starts_anew_ = false;  ///< the unit begins with an IDR picture, and flushes are avoided
+  bool drained_ = false;      ///< context_ takes no packets before a flush
+  bool fields_ = false;       ///< frames of it were interlaced
+  bool pushed_came_ = false;  ///< everything before what was pushed in is out
+  std::int64_t unit_ = 0;     ///< number of the unit, as its frames say it
+  std::shared_ptr<const StreamParameters> cannot_push_;  ///< with these it brought nothing out
 };
 
-Result<void> FfmpegDecoder::open(const std::shared_ptr<const StreamParameters>& parameters) {
+/// Whether the unit can follow another one, and its own end be pushed out, without a flush.
+Result<bool> FfmpegDecoder::starts_anew(const Unit& unit) {
+  const AVCodecParameters& codec = *unit.parameters->codec;
+  if (!setup_->avoids_flushes() || codec.codec_id != AV_CODEC_ID_H264 ||
+      !may_be_recycled(*unit.parameters) || unit.streaming || unit.min_pts != INT64_MIN ||
+      (cannot_push_ != nullptr && same_codec(codec, *cannot_push_->codec)))
+    return false;
+  const PacketScope scope(*packet_);
+  auto got = unit.packets->next(*packet_);
+  if (!got) return got;
+  if (auto back = unit.packets->rewind(); !back) return std::move(back.error());
+  // Without timestamps of packets FFmpeg guesses those of frames from what it saw before.
+  return *got && (unit.by_count || packet_->pts != AV_NOPTS_VALUE) &&
+         holds_idr({packet_->data, static_cast<std::size_t>(packet_->size)}, codec);
+}
+
+Result<void> FfmpegDecoder::open(const Unit& unit) {
+  const auto& parameters = unit.parameters;
   if (packet_ == nullptr) packet_.reset(av_packet_alloc());
   if (frame_ == nullptr) frame_.reset(av_frame_alloc());
   if (packet_ == nullptr || frame_ == nullptr)
@@ -91,9 +136,15 @@ Result<void> FfmpegDecoder::open(const std::shared_ptr<const StreamParameters>& 
   const AVCodecParameters& codec = *parameters->codec;
   reused_ = context_ != nullptr && may_be_recycled(*parameters) && may_be_recycled(*parameters_) &&
             same_codec(codec, *parameters_->codec);
+  auto anew = starts_anew(unit);
+  if (!anew) return std::move(anew.error());
+  starts_anew_ = *anew;
   if (reused_) {
-    avcodec_flush_buffers(context_.get());
-    context_->has_b_frames = codec.video_delay;
+    if (!starts_anew_ || drained_) {
+      avcodec_flush_buffers(context_.get());
+      context_->has_b_frames = codec.video_delay;
+    }
+    drained_ = false;
     context_->pkt_timebase = parameters->time_base;
     parameters_ = parameters;
     return {};
@@ -119,6 +170,7 @@ Result<void> FfmpegDecoder::open(const std::shared_ptr<const StreamParameters>& 
                                       fmt::format("open the decoder {}", decoder->name), status));
   context_ = std::move(context);
   parameters_ = parameters;
+  drained_ = fields_ = false;
   return {};
 }
 
@@ -181,15 +233,43 @@ Result<PassEnd> FfmpegDecoder::take_frames(Progress& progress) {
       if (!noted || *noted != PassEnd::kDone) return noted;
       continue;  // the packet is used up; the next call gives what else there is
     }
+    if (setup_->avoids_flushes() && frame_->reordered_opaque != unit_) {
+      pushed_came_ = pushed_came_ || frame_->reordered_opaque == -unit_;
+      continue;
+    }
+    fields_ = fields_ || frame_->interlaced_frame != 0;
     if (auto accepted = setup_->accept(*frame_); !accepted) return accepted.error();
     auto shown = show(progress, *frame_);
     if (!shown || *shown != PassEnd::kDone) return shown;
   }
 }
 
+/// Bring out what the decoder holds back, and leave it able to take the next unit.
+Result<PassEnd> FfmpegDecoder::push_out(Progress& progress) {
+  if (auto back = progress.unit.packets->rewind(); !back) return std::move(back.error());
+  const PacketScope scope(*packet_);
+  auto got = progress.unit.packets->next(*packet_);
+  if (!got) return std::move(got.error());
+  context_->reordered_opaque = -unit_;
+  for (int pushed = 0; pushed < kMostPushed && !pushed_came_; ++pushed) {
+    if (progress.given_count == progress.unit.wanted.size()) return PassEnd::kDone;
+    const int status = avcodec_send_packet(context_.get(), packet_.get());
+    if (status == AVERROR(ENOMEM)) return av_failure(ErrorCode::kMemory, "decode a packet", status);
+    if (status < 0) break;
+    auto taken = take_frames(progress);
+    if (!taken || *taken != PassEnd::kDone) return taken;
+  }
+  if (pushed_came_) return PassEnd::kDone;
+  cannot_push_ = parameters_;
+  progress.may_push = false;
+  return PassEnd::kNeedsFreshDecoder;
+}
+
 Result<PassEnd> FfmpegDecoder::run(Progress& progress, const std::stop_token& stop) {
   progress.shown = 0;
   progress.damaged = false;
+  context_->reordered_opaque = ++unit_;
+  pushed_came_ = false;
   // Behind an open start, FFmpeg's H.264 decoder trusts frames only once the keyframe was shown; a
   // drain shows frames without that step, so it would withhold good ones. `min_pts` keeps the
   // broken ones out instead.
@@ -207,6 +287,8 @@ Result<PassEnd> FfmpegDecoder::run(Progress& progress, const std::stop_token& st
     auto got = progress.unit.packets->next(*packet_);
     if (!got) return std::move(got.error());
     drain = !*got;
+    if (drain && starts_anew_ && progress.may_push && !fields_) return push_out(progress);
+    drained_ = drained_ || drain;
     const int status = avcodec_send_packet(context_.get(), drain ? nullptr : packet_.get());
     if (status == AVERROR(ENOMEM)) return av_failure(ErrorCode::kMemory, "decode a packet", status);
     if (!drain) ++progress.report.packets;
@@ -223,8 +305,8 @@ Result<PassEnd> FfmpegDecoder::run(Progress& progress, const std::stop_token& st
 
 Result<DecodeReport> FfmpegDecoder::decode(Unit& unit, FrameSink& sink,
                                            const std::stop_token& stop) {
-  Progress progress{unit, sink, {}, std::vector<bool>(unit.wanted.size()), 0, 0, false};
-  if (auto opened = open(unit.parameters); !opened) return std::move(opened.error());
+  Progress progress{unit, sink, {}, std::vector<bool>(unit.wanted.size())};
+  if (auto opened = open(unit); !opened) return std::move(opened.error());
   setup_->begin_unit();
   progress.report.contexts_reused = reused_;
   auto end = run(progress, stop);
@@ -232,9 +314,10 @@ Result<DecodeReport> FfmpegDecoder::decode(Unit& unit, FrameSink& sink,
     close();
     progress.report.contexts_reused = false;
     if (auto again = unit.packets->rewind(); !again) return std::move(again.error());
-    if (auto opened = open(unit.parameters); !opened) return std::move(opened.error());
+    if (auto opened = open(unit); !opened) return std::move(opened.error());
     end = run(progress, stop);
   }
+  progress.report.sessions_made = setup_->sessions_made();
   // A decoder that saw an error, or was left in the middle, is not used again.
   if (!end || progress.report.errors > 0) close();
   setup_->end_unit();

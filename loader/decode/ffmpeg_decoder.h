@@ -30,6 +30,11 @@ class CodecSetup {
   /// Whether errors in the stream are to be believed and decoded over; else the first one ends the
   /// unit (kDecodeError), and another decoder is asked.
   [[nodiscard]] virtual bool goes_on_after_errors() const = 0;
+  /// Whether FFmpeg's flush of an H.264 decoder throws away what is dear to make. Then it is
+  /// emptied and used on without one, where that gives the same frames.
+  [[nodiscard]] virtual bool avoids_flushes() const { return false; }
+  /// Sessions of a device that were made since the unit began.
+  [[nodiscard]] virtual std::uint64_t sessions_made() const { return 0; }
   /// A unit begins, or everything that is kept is to go.
   virtual void begin_unit() noexcept = 0;
   virtual void end_unit() noexcept = 0;

@@ -139,8 +139,11 @@ class NvdecSetup final : public CodecSetup {
   }
 
   [[nodiscard]] bool goes_on_after_errors() const override { return false; }
+  [[nodiscard]] bool avoids_flushes() const override { return true; }
+  [[nodiscard]] std::uint64_t sessions_made() const override { return sessions_made_; }
   void begin_unit() noexcept override {
     refused_ = false;
+    sessions_made_ = 0;
     message_.emplace();
   }
   void end_unit() noexcept override { message_.reset(); }
@@ -151,15 +154,19 @@ class NvdecSetup final : public CodecSetup {
   /// Asked once with the GPU's format, and again without it when a session could not be made: then
   /// FFmpeg would decode in software and say nothing.
   static AVPixelFormat choose_format(AVCodecContext* context, const AVPixelFormat* offered) {
+    auto& setup = *static_cast<NvdecSetup*>(context->opaque);
     for (; *offered != AV_PIX_FMT_NONE; ++offered) {
-      if (*offered == AV_PIX_FMT_CUDA) return *offered;
+      if (*offered != AV_PIX_FMT_CUDA) continue;
+      ++setup.sessions_made_;  // as soon as this returns
+      return *offered;
     }
-    static_cast<NvdecSetup*>(context->opaque)->refused_ = true;
+    setup.refused_ = true;
     return AV_PIX_FMT_NONE;
   }
 
   const std::shared_ptr<NvdecDevice> device_;
   bool refused_ = false;
+  std::uint64_t sessions_made_ = 0;
   std::optional<AvMessage> message_;
 };
 

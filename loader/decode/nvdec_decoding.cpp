@@ -15,7 +15,15 @@ Result<DeviceDecoding> open_device_decoding(const std::shared_ptr<Device>& devic
   if (!nvdec) return nvdec.error();
   auto converter = make_device_frame_converter(device, *stream, &nvdec_layout, options, slots);
   if (!converter) return converter.error();
-  return DeviceDecoding{make_nvdec_decoder(std::move(*nvdec)), std::move(*converter)};
+  auto ready = device->make_event();
+  if (!ready) return ready.error();
+  DeviceWay way;
+  way.make = [nvdec = std::move(*nvdec), stream = *stream]() -> Result<SessionDecoder> {
+    return SessionDecoder{make_nvdec_decoder(nvdec), stream};
+  };
+  way.reads = std::move(*stream);
+  way.ready = std::move(*ready);
+  return DeviceDecoding{std::move(way), std::move(*converter)};
 }
 
 }  // namespace shardreel

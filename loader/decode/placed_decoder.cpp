@@ -1,6 +1,9 @@
 #include "loader/decode/placed_decoder.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <functional>
 #include <utility>
 #include <vector>
 
@@ -13,11 +16,7 @@ class OnceSink final : public FrameSink {
   OnceSink(FrameSink& sink, const Unit& unit)
       : sink_(sink), unit_(unit), given_(unit.wanted.size()) {}
 
-  /// Called before the first frame is passed on.
-  std::function<void()> on_first;
-
   Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) override {
-    if (const auto first = std::exchange(on_first, nullptr)) first();
     const auto at = static_cast<std::size_t>(&wanted - unit_.wanted.data());
     if (given_[at]) return {};
     auto taken = sink_.frame(frame, wanted, corrupt);
@@ -34,60 +33,85 @@ class OnceSink final : public FrameSink {
   std::vector<bool> given_;
 };
 
+/// What is to be done with each frame.
+class CallSink final : public FrameSink {
+ public:
+  using Call = std::function<Result<void>(const AVFrame&, const WantedFrame&, bool corrupt)>;
+  explicit CallSink(Call call) : call_(std::move(call)) {}
+  Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) override {
+    return call_(frame, wanted, corrupt);
+  }
+
+ private:
+  const Call call_;
+};
+
 class PlacedDecoder final : public VideoDecoder {
  public:
-  PlacedDecoder(Placement& placement, std::unique_ptr<VideoDecoder> device,
-                std::unique_ptr<VideoDecoder> cpu, bool only_device, OnPlaced on_placed)
+  PlacedDecoder(Placement& placement, DeviceWay device, std::unique_ptr<VideoDecoder> cpu,
+                PlacedRules rules)
       : placement_(placement),
         device_(std::move(device)),
         cpu_(std::move(cpu)),
-        only_device_(only_device),
-        on_placed_(std::move(on_placed)) {}
+        rules_(std::move(rules)) {}
 
   Result<DecodeReport> decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) override {
-    const std::size_t clips = unit.windows.size();
     OnceSink once(sink, unit);
     Admission admission = placement_.admit(*unit.parameters);
     DecodePath path = admission.otherwise;
+    if (admission.session && admission.session->is_first() && rules_.proof)
+      return prove(std::move(*admission.session), unit, once, stop);
     if (admission.session) {
-      auto report = try_device(std::move(*admission.session), unit, once, stop, path);
+      auto report = try_device(*admission.session, unit, once, stop, path);
       if (path == DecodePath::kDevice) {
-        if (report) on_placed_(path, clips);
+        if (report) {
+          admission.session->worked(report->sessions_made);
+          // Where frames are missing their clips are not finished, and may hold some of the
+          // session's.
+          if (report->frames_wanted == unit.wanted.size()) admission.session->keep();
+          rules_.placed(path, unit.windows.size());
+        }
         return report;
       }
+      admission.session.reset();
       if (auto again = unit.packets->rewind(); !again) return again.error();
     }
-    if (only_device_ && path == DecodePath::kCpuRefusedKind) {
+    if (rules_.only_device && path == DecodePath::kCpuRefusedKind) {
       return Error{.code = ErrorCode::kUnsupported,
                    .message = "decode = cuda, and the GPU's decoder does not take this video"};
     }
-    auto report = cpu_->decode(unit, once, stop);
+    return decode_here(unit, once, once, stop, path);
+  }
+
+  [[nodiscard]] std::uint64_t peak_frame_bytes() const noexcept override {
+    return cpu_->peak_frame_bytes();
+  }
+  void trim() noexcept override { cpu_->trim(); }
+
+ private:
+  Result<DecodeReport> decode_here(Unit& unit, FrameSink& sink, const OnceSink& once,
+                                   const std::stop_token& stop, DecodePath path) {
+    auto report = cpu_->decode(unit, sink, stop);
     if (report) {
       report->frames_wanted = once.given();
-      on_placed_(path, clips);
+      rules_.placed(path, unit.windows.size());
     }
     return report;
   }
 
-  [[nodiscard]] std::uint64_t peak_frame_bytes() const noexcept override {
-    return std::max(device_->peak_frame_bytes(), cpu_->peak_frame_bytes());
-  }
-  void trim() noexcept override {
-    device_->trim();
-    cpu_->trim();
-  }
-
- private:
-  /// `path` is kDevice when there is nothing left for the CPU to do.
-  Result<DecodeReport> try_device(DeviceSession session, Unit& unit, OnceSink& once,
+  /// `path` is kDevice when there is nothing left for the CPU to do; else the session is of no more
+  /// use.
+  Result<DecodeReport> try_device(DeviceSession& session, Unit& unit, FrameSink& sink,
                                   const std::stop_token& stop, DecodePath& path) {
-    once.on_first = [&session] { session.allocated(); };
-    auto report = device_->decode(unit, once, stop);
-    once.on_first = nullptr;
+    auto report = decode_there(session, unit, sink, stop);
+    // Somebody was faster with the memory. What lies idle goes for a second try; there is no third.
+    if (!report && report.error().code == ErrorCode::kMemory && session.make_room()) {
+      if (auto again = unit.packets->rewind(); !again) return again.error();
+      report = decode_there(session, unit, sink, stop);
+    }
     path = DecodePath::kDevice;
-    if (report) {
-      session.worked();
-    } else if (report.error().code == ErrorCode::kUnsupported) {
+    if (report) return report;
+    if (report.error().code == ErrorCode::kUnsupported) {
       session.refused_kind();
       path = DecodePath::kCpuRefusedKind;
     } else if (report.error().code == ErrorCode::kMemory) {
@@ -96,25 +120,78 @@ class PlacedDecoder final : public VideoDecoder {
     } else if (report.error().code != ErrorCode::kStopped) {
       path = DecodePath::kCpuAfterError;
     }
-    session.freeing();
-    device_->trim();  // before the session's lease dies
+    return report;
+  }
+
+  Result<DecodeReport> decode_there(DeviceSession& session, Unit& unit, FrameSink& sink,
+                                    const std::stop_token& stop) {
+    SessionDecoder& there = session.decoder();
+    if (!there.decoder) {
+      auto made = device_.make();
+      if (!made) return made.error();
+      there = std::move(*made);
+    }
+    bool first = true;
+    CallSink ready([&](const AVFrame& frame, const WantedFrame& wanted, bool corrupt) {
+      if (std::exchange(first, false)) session.allocated();
+      // Another thread may have made the session: its frames are written in that one's order.
+      if (there.stream != device_.reads) {
+        if (auto done = device_.ready->record(*there.stream); !done) return done;
+        if (auto done = device_.reads->wait(*device_.ready); !done) return done;
+      }
+      return sink.frame(frame, wanted, corrupt);
+    });
+    return there.decoder->decode(unit, ready, stop);
+  }
+
+  /// The clips are the CPU's; the device decodes besides, and is judged by them.
+  Result<DecodeReport> prove(DeviceSession session, Unit& unit, OnceSink& once,
+                             const std::stop_token& stop) {
+    PixelProof& proof = *rules_.proof;
+    proof.begin(*unit.parameters);
+    DecodePath path = DecodePath::kDevice;
+    CallSink there([&](const AVFrame& frame, const WantedFrame& wanted, bool) {
+      return proof.device_frame(frame, wanted);
+    });
+    const auto shown = try_device(session, unit, there, stop, path);
+    if (!shown && path == DecodePath::kDevice) return shown.error();  // stopped
+    const Result<void> done = proof.device_done();
+    const bool comparable = shown && done;
+    if (path == DecodePath::kDevice) path = DecodePath::kCpuUnproven;
+    if (auto again = unit.packets->rewind(); !again) return again.error();
+    CallSink here([&](const AVFrame& frame, const WantedFrame& wanted, bool corrupt) {
+      if (comparable) {
+        if (auto compared = proof.cpu_frame(frame, wanted); !compared) return compared;
+      }
+      return once.frame(frame, wanted, corrupt);
+    });
+    auto report = decode_here(unit, here, once, stop, path);
+    // A damaged video proves nothing, nor does one that was not decoded to its end.
+    if (!comparable || !report || report->errors > 0) return report;
+    if (const auto differs = proof.difference()) {
+      session.differs();
+      rules_.warn(fmt::format("the CPU decodes {}: a GPU's decoder does not show the same, {}",
+                              session.kind(), *differs));
+    } else {
+      session.worked(shown->sessions_made);
+      session.keep();
+    }
     return report;
   }
 
   Placement& placement_;
-  const std::unique_ptr<VideoDecoder> device_, cpu_;
-  const bool only_device_;
-  const OnPlaced on_placed_;
+  const DeviceWay device_;
+  const std::unique_ptr<VideoDecoder> cpu_;
+  const PlacedRules rules_;
 };
 
 }  // namespace
 
-std::unique_ptr<VideoDecoder> make_placed_decoder(Placement& placement,
-                                                  std::unique_ptr<VideoDecoder> device,
+std::unique_ptr<VideoDecoder> make_placed_decoder(Placement& placement, DeviceWay device,
                                                   std::unique_ptr<VideoDecoder> cpu,
-                                                  bool only_device, OnPlaced on_placed) {
-  return std::make_unique<PlacedDecoder>(placement, std::move(device), std::move(cpu), only_device,
-                                         std::move(on_placed));
+                                                  PlacedRules rules) {
+  return std::make_unique<PlacedDecoder>(placement, std::move(device), std::move(cpu),
+                                         std::move(rules));
 }
 
 }  // namespace shardreel

@@ -32,6 +32,7 @@ struct DecodeReport {
   std::uint64_t errors = 0;          ///< packets the decoder refused or concealed
   std::optional<Error> first_error;  ///< the decoder's own words
   bool contexts_reused = false;
+  std::uint64_t sessions_made = 0;  ///< of a device
 };
 
 class VideoDecoder {

@@ -3,14 +3,15 @@
 #include <fmt/format.h>
 
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "loader/decode/device_decoding.h"
 #include "loader/decode/placed_decoder.h"
-#include "loader/decode/placement.h"
 #include "loader/media/device_frame_converter.h"
+#include "loader/pipeline/device_watch.h"
 
 namespace shardreel {
 namespace {
@@ -27,6 +28,12 @@ class Toolbox final : public DecodeToolbox {
     rules.sessions.most = std::max(rules.sessions.most, rules.sessions.first);
     for (const LaneDevice& gpu : context_.gpus)
       placements_.push_back(std::make_unique<Placement>(gpu.device, gpu.governor, rules));
+    if (placements_.empty()) return;
+    watch_.emplace(
+        [this] {
+          for (const auto& placement : placements_) placement->look();
+        },
+        rules.reading_every);
   }
 
   DecodeTools make(std::size_t thread) override {
@@ -37,6 +44,10 @@ class Toolbox final : public DecodeToolbox {
     say_once(fmt::format("a decode thread works without {}: {}",
                          context_.gpus[which].device->id().to_string(), tools.error().describe()));
     return cpu_tools(context_.options);
+  }
+
+  void write_to(Metrics& metrics) const override {
+    for (const auto& placement : placements_) add_sessions(placement->gauges(), metrics);
   }
 
  private:
@@ -83,15 +94,19 @@ class Toolbox final : public DecodeToolbox {
     auto decoding = open_device_decoding(gpu.device, options.transform, options.window.num_frames);
     if (!decoding) return decoding.error();
     lease->allocated(bytes);
-    const auto count = [&counters = context_.counters](DecodePath path, std::size_t clips) {
+    auto converter =
+        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter));
+    PlacedRules rules;
+    rules.only_device = options.resource.decode == DecodeDevice::kCuda;
+    if (!rules.only_device)
+      rules.proof = std::make_unique<PixelProof>(*converter, options.transform);
+    rules.warn = [this](const std::string& line) { say_once(line); };
+    rules.placed = [&counters = context_.counters](DecodePath path, std::size_t clips) {
       counters.decoded_by[static_cast<std::size_t>(path)] += clips;
     };
-    const bool only_gpu = options.resource.decode == DecodeDevice::kCuda;
-    return DecodeTools{
-        make_placed_decoder(*placements_[which], std::move(decoding->decoder), make_cpu_decoder(),
-                            only_gpu, count),
-        std::make_unique<LeasedConverter>(std::move(*lease), std::move(decoding->converter)),
-        gpu.device};
+    return DecodeTools{make_placed_decoder(*placements_[which], std::move(decoding->way),
+                                           make_cpu_decoder(), std::move(rules)),
+                       std::move(converter), gpu.device};
   }
 
   void say_once(const std::string& line) {
@@ -101,6 +116,7 @@ class Toolbox final : public DecodeToolbox {
 
   const ToolboxContext context_;
   std::vector<std::unique_ptr<Placement>> placements_;  // one a GPU
+  std::optional<DeviceWatch> watch_;                    // of those
   std::mutex mutex_;
   std::set<std::string> said_;
 };
@@ -115,6 +131,14 @@ Replacement& replacement() {
 }
 
 }  // namespace
+
+void add_sessions(const Placement::Gauges& gauges, Metrics& metrics) {
+  metrics.gpu_sessions["made"] += gauges.made;
+  metrics.gpu_sessions["used_again"] += gauges.used_again;
+  metrics.gpu_sessions["given_back"] += gauges.given_back;
+  metrics.gpu_sessions["at_work"] += gauges.at_work;
+  metrics.gpu_sessions["idle"] += gauges.idle;
+}
 
 std::unique_ptr<DecodeToolbox> make_decode_toolbox(ToolboxContext context) {
   return std::make_unique<Toolbox>(std::move(context));

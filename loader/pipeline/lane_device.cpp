@@ -36,6 +36,18 @@ Result<LaneDevice> open_gpu(const std::string& name, const ResourceOptions& opti
 
 }  // namespace
 
+std::uint64_t release(const LaneDevice& gpu) {
+  const std::uint64_t came = gpu.governor->step_back(governor_now());
+  const auto before = gpu.device->memory();
+  gpu.device->trim();
+  const auto after = gpu.device->memory();
+  // Blocks of the device's pool: nobody's lease.
+  const std::uint64_t kept = before && after && after->free_bytes > before->free_bytes
+                                 ? after->free_bytes - before->free_bytes
+                                 : 0;
+  return came + kept;
+}
+
 bool is_gpu(std::string_view device) { return device.starts_with("cuda:"); }
 
 Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes) {

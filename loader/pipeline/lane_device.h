@@ -30,6 +30,9 @@ Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total
                                                         std::uint64_t batches) {
   return budget > batches ? (budget - batches) / 2 : 0;
 }
+/// Give back what lies idle of its memory, whoever keeps it: all of those enrol with the governor
+/// (`Governor::idle`). Nothing is granted for a while. Return how many bytes came.
+std::uint64_t release(const LaneDevice& gpu);
 
 /// Whether a lane's batches are in a GPU's memory.
 [[nodiscard]] bool is_gpu(std::string_view device);

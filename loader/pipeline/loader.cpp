@@ -47,6 +47,7 @@ class Loader::Impl {
         domain_reason_(std::move(resolved.domain_reason)),
         device_reason_(std::move(resolved.device_reason)),
         log_(std::move(log)),
+        gpus_(gpus),
         opened_(steady_clock::now()),
         clips_(plan_.clip_bytes,
                plan_.lanes *
@@ -159,9 +160,16 @@ class Loader::Impl {
     return {write_state(options_, reading_.shards(), states)};
   }
 
+  std::uint64_t release_gpu() {
+    std::uint64_t bytes = 0;
+    for (const LaneDevice& gpu : gpus_) bytes += release(gpu);
+    return bytes;
+  }
+
   Metrics metrics() {
     Metrics metrics;
     counters_.write_to(metrics);
+    toolbox_->write_to(metrics);
     monitor_.read(metrics);
     metrics.shards_opened = reading_.shards_opened();
     reading_.write_to(metrics);
@@ -229,6 +237,7 @@ class Loader::Impl {
   const std::string domain_reason_;
   const std::string device_reason_;
   const LogCallback log_;
+  const std::vector<LaneDevice> gpus_;
   std::mutex log_mutex_;
   const steady_clock::time_point opened_;
   std::atomic<std::int64_t> first_batch_{0};
@@ -307,6 +316,7 @@ std::optional<EpochSize> Loader::epoch_size(std::uint64_t epoch, std::size_t lan
   return impl_->epoch_size(epoch, lane);
 }
 void Loader::stop() noexcept { impl_->stop(); }
+std::uint64_t Loader::release_gpu() { return impl_->release_gpu(); }
 Metrics Loader::metrics() const { return impl_->metrics(); }
 const LoaderOptions& Loader::options() const noexcept { return impl_->options(); }
 const std::string& Loader::rank_source() const noexcept { return impl_->rank_source(); }

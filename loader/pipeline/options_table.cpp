@@ -219,12 +219,13 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
              "of the local rank, else cpu:0",
              "", "Where batches land; one lane each."},
             TextForm::kWords, SHARDREEL_MEMBER(resource.devices)));
-  rows.push_back(
-      choice({"decode",
-              {},
-              "P",
-              "Who decodes; auto is cpu until decoding on GPUs was run on one (docs/gpu.md)."},
-             {"cpu", "cuda", "auto"}, SHARDREEL_MEMBER(resource.decode)));
+  rows.push_back(choice(
+      {"decode",
+       {},
+       "P",
+       "Who decodes; auto: a lane's GPU what it was seen to decode as the CPU does, the CPU the "
+       "rest (docs/gpu.md)."},
+      {"cpu", "cuda", "auto"}, SHARDREEL_MEMBER(resource.decode)));
   rows.push_back(bytes_text({"gpu_memory_bytes", "size, or a part of the GPU's memory, e.g. 8%", "",
                              "Memory that the loader may hold of each GPU."},
                             SHARDREEL_MEMBER(resource.gpu_memory_bytes)));

@@ -58,9 +58,6 @@ Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
   return {};
 }
 
-// Decoding on GPUs has not been run on one yet: it is not what anybody gets unasked.
-constexpr DecodeDevice kAutomaticDecode = DecodeDevice::kCpu;
-
 std::string gpu_of_rank(const RankDecision& rank, const CudaPresence& presence) {
   return fmt::format("cuda:{}", rank.local_rank.value_or(0) % presence.devices);
 }
@@ -106,8 +103,10 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
     const CudaPresence presence = cuda_presence();
     device = presence.devices == 0 ? "cpu:0" : gpu_of_rank(*rank, presence);
     resolved.device_reason =
-        fmt::format("devices = auto is {}, and the CPU decodes{}", device,
-                    presence.devices == 0 ? ": no CUDA here: " + presence.why_none : std::string());
+        fmt::format("devices = auto is {}, and {}", device,
+                    presence.devices == 0 ? "the CPU decodes: no CUDA here: " + presence.why_none
+                    : all.resource.decode == DecodeDevice::kCpu ? "the CPU decodes"
+                                                                : "that GPU decodes what it takes");
   }
   // After the ranks are known: some problems only exist for several of them.
   if (const auto problems = problems_of(all, purpose); !problems.empty())
@@ -126,7 +125,10 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   }
   all.resource.memory_bytes = std::to_string(*memory);
   if (all.resource.decode_threads == 0) all.resource.decode_threads = usable_cores();
-  if (all.resource.decode == DecodeDevice::kAuto) all.resource.decode = kAutomaticDecode;
+  // Where batches are in host memory, the CPU's cores are what was asked for.
+  if (all.resource.decode == DecodeDevice::kAuto &&
+      std::ranges::none_of(all.resource.devices, is_gpu))
+    all.resource.decode = DecodeDevice::kCpu;
   if (std::ranges::all_of(all.resource.devices, is_gpu)) {
     resolved.gpus = all.resource.devices;
   } else if (all.resource.decode == DecodeDevice::kCuda && purpose == ResolveTo::kRun) {

@@ -210,6 +210,11 @@ class PyLoader {
     const py::gil_scoped_release unlocked;
     loader_->stop();
   }
+  std::uint64_t release_gpu() {
+    if (!loader_) return 0;
+    const py::gil_scoped_release unlocked;
+    return loader_->release_gpu();
+  }
   void close() {
     if (!loader_) return;
     const py::gil_scoped_release unlocked;
@@ -249,6 +254,7 @@ py::dict PyLoader::metrics() const {
       "clips_padded"_a = m.clips_padded, "skipped_by_reason"_a = m.skipped_by_reason,
       "clips_dropped_by_reason"_a = m.clips_dropped_by_reason,
       "clips_by_decoder"_a = m.clips_by_decoder, "clips_from_device"_a = m.clips_from_device,
+      "gpu_sessions"_a = m.gpu_sessions,
       "shuffle_clips"_a = m.shuffle_clips, "peak_shuffle_clips"_a = m.peak_shuffle_clips,
       "shards_opened"_a = m.shards_opened, "shards_failed"_a = m.shards_failed,
       "bytes_read"_a = m.bytes_read, "seconds"_a = m.seconds,
@@ -334,6 +340,7 @@ PYBIND11_MODULE(_shardreel, module) {
       .def("epoch_size", &PyLoader::epoch_size, py::arg("epoch"), py::arg("lane") = 0)
       .def("state", &PyLoader::state)
       .def("stop", &PyLoader::stop)
+      .def("release_gpu", &PyLoader::release_gpu)
       .def("close", &PyLoader::close)
       .def("abandon", &PyLoader::abandon)
       .def("metrics", &PyLoader::metrics)

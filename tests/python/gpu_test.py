@@ -7,6 +7,7 @@ the consumer's stream finds there what a CPU lane gives.
 
 import ctypes
 import sys
+import threading
 import unittest
 
 import support
@@ -99,6 +100,27 @@ class GpuBatches(unittest.TestCase):
             with self.assertRaisesRegex(BufferError, "copy"):
                 video.__dlpack__(stream=-1, copy=True)
             runtime.synchronize()
+
+    def test_what_lies_idle_is_given_back(self):
+        loader = shardreel.Loader(support.SHARDS, tensors="dlpack", devices="cuda:0", **OPTIONS)
+        self.assertEqual(loader.release_gpu(), 0, "not open yet")
+        with loader:
+            # More batches than were planned; the pool keeps their blocks.
+            kept = [loader.next() for _ in range(6)]
+            nbytes = int(numpy.prod(kept[0]["video"].shape))
+            del kept
+            Runtime().synchronize()
+            given = []
+            taker = threading.Thread(target=lambda: given.append(loader.release_gpu()))
+            taker.start()
+            loader.next()
+            taker.join()
+            self.assertGreaterEqual(given[0], nbytes)
+            self.assertEqual(loader.release_gpu(), 0)
+            self.assertIsNotNone(loader.next(), "and it goes on")
+        self.assertEqual(loader.release_gpu(), 0, "closed")
+        with shardreel.Loader(support.SHARDS, **OPTIONS | {"gpu_memory_reserve": None}) as on_host:
+            self.assertEqual(on_host.release_gpu(), 0)
 
     def test_a_gpu_that_is_not_there_is_an_option_error(self):
         with self.assertRaisesRegex(shardreel.OptionError, "cuda:0 to cuda:1"):

@@ -23,11 +23,17 @@ struct ScriptedEnd {
 /// Asked once for every unit that is tried.
 using DecodeScript = std::function<std::optional<ScriptedEnd>(const StreamParameters& parameters)>;
 
-/// Stops at the first error, as decoders of devices do.
-std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
-                                                       DecodeScript script);
+/// What a session takes of the device's memory from its first unit until `trim`.
+inline constexpr std::uint64_t kVirtualSessionBytes = 64 << 10;
 
-/// A copy of the frame whose planes are in the device's memory, which goes with its last reference.
+/// Stops at the first error, as decoders of devices do. Frames are written in the order of
+/// `stream`, later. `luma_error`: so much brighter than they should be.
+std::unique_ptr<VideoDecoder> make_virtual_gpu_decoder(std::shared_ptr<Device> device,
+                                                       std::shared_ptr<Stream> stream,
+                                                       DecodeScript script, int luma_error = 0);
+
+/// A copy of the frame whose planes are in the device's memory once `stream` has come to it; it
+/// goes with its last reference.
 Result<AVFramePtr> frame_on_device(Device& device, const std::shared_ptr<Stream>& stream,
                                    const AVFrame& frame);
 /// The layout of such frames, which the decoder gives, too; nothing for others.

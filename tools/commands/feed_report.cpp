@@ -112,6 +112,7 @@ std::string report_json(const Metrics& m, const LoaderOptions& resolved,
   report["clips_dropped_by_reason"] = m.clips_dropped_by_reason;
   report["clips_by_decoder"] = m.clips_by_decoder;
   report["clips_from_device"] = m.clips_from_device;
+  report["gpu_sessions"] = m.gpu_sessions;
   report["shards_failed"] = m.shards_failed;
   report["seconds"] = m.seconds;
   report["clips_per_second"] = per_second(m.clips, m.seconds);
@@ -155,6 +156,8 @@ std::string report_text(const Metrics& m, const FeedOutcome& outcome) {
   text += fmt::format("clips dropped  {}\n", counts_text(m.clips_dropped_by_reason));
   if (!m.clips_by_decoder.empty())
     text += fmt::format("decoded by     {}\n", counts_text(m.clips_by_decoder));
+  if (!m.gpu_sessions.empty())
+    text += fmt::format("gpu sessions   {}\n", counts_text(m.gpu_sessions));
   text += fmt::format("first batch    after {:.2f} s\n", m.first_batch_seconds);
   text += fmt::format("memory         peak PSS {}, ledger peak {} ({})\n",
                       format_bytes(m.peak_pss_bytes), format_bytes(m.ledger_peak_bytes), peaks);

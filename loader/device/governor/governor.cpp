@@ -76,20 +76,36 @@ void Governor::reading(GovernorTime now, std::uint64_t free_bytes) {
   decide_mode(now);
 }
 
-std::optional<GpuLease> Governor::try_reserve(GovernorTime now, std::uint64_t bytes) {
-  const MutexLock lock(mutex_);
-  decide_mode(now);
-  const std::uint64_t room_now = room(now), budget = options_.budget_bytes;
+std::optional<std::uint64_t> Governor::missing(GovernorTime now, std::uint64_t bytes) const {
+  const std::uint64_t room_now = room(now), reserve = options_.reserve_bytes;
+  const std::uint64_t budget = options_.budget_bytes;
   const bool cooling = cool_until_ && now < *cool_until_;
-  const bool fits_budget = granted_ <= budget && bytes <= budget - granted_;
-  const bool fits_room =
-      room_now >= options_.reserve_bytes && bytes <= room_now - options_.reserve_bytes;
-  if (!open_ || cooling || !fits_budget || !fits_room) {
-    ++counts_.refusals;
-    return std::nullopt;
+  if (!open_ || cooling || bytes > budget) return std::nullopt;
+  const std::uint64_t over_budget = granted_ - std::min(granted_, budget - bytes);
+  const std::uint64_t fits = room_now - std::min(room_now, reserve);
+  const std::uint64_t under_reserve =
+      room_now < reserve ? reserve - room_now + bytes : bytes - std::min(bytes, fits);
+  return std::max(over_budget, under_reserve);
+}
+
+std::optional<GpuLease> Governor::try_reserve(GovernorTime now, std::uint64_t bytes) {
+  for (bool again = false;; again = true) {
+    std::optional<std::uint64_t> lacks;
+    {
+      const MutexLock lock(mutex_);
+      decide_mode(now);
+      lacks = missing(now, bytes);
+      if (lacks == std::uint64_t{0}) {
+        granted_ += bytes;
+        return GpuLease(this, bytes);
+      }
+      if (again || !lacks) {
+        ++counts_.refusals;
+        return std::nullopt;
+      }
+    }
+    idle_.give_back(*lacks);
   }
-  granted_ += bytes;
-  return GpuLease(this, bytes);
 }
 
 void Governor::out_of_memory(GovernorTime now) {
@@ -108,6 +124,21 @@ std::uint64_t Governor::bytes_to_shed(GovernorTime now) const {
   const std::uint64_t reserve = options_.reserve_bytes;
   if (!left_to_us_.least(now) || left >= granted_ + reserve / 2) return 0;
   return std::min(granted_, granted_ + reserve - left);
+}
+
+std::uint64_t Governor::shed(GovernorTime now) {
+  const std::uint64_t bytes = bytes_to_shed(now);
+  return bytes == 0 ? 0 : idle_.give_back(bytes);
+}
+
+std::uint64_t Governor::step_back(GovernorTime now) {
+  {
+    const MutexLock lock(mutex_);
+    cool_until_ = std::max(cool_until_.value_or(now), now + options_.dwell);
+    roomy_since_.reset();
+    decide_mode(now);
+  }
+  return idle_.give_back(IdleMemory::kAll);
 }
 
 Governor::Gauges Governor::gauges(GovernorTime now) const {

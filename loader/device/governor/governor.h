@@ -6,6 +6,7 @@
 
 #include "loader/base/mutex.h"
 #include "loader/device/governor/free_window.h"
+#include "loader/device/governor/idle_memory.h"
 
 namespace shardreel {
 
@@ -44,7 +45,8 @@ class GpuLease {
 };
 
 /// One for each device. Driven by readings of the free memory and by its callers' clock; has none
-/// of its own, never waits, allocates nothing on the device. Outlives its leases. Thread-safe.
+/// of its own, allocates nothing on the device, waits for nothing but idle memory that is being
+/// freed. Outlives its leases. Thread-safe.
 ///
 /// What others leave to us is, at a reading, what is free plus what we hold; the least of that over
 /// the window, less everything granted, is the room. A grant leaves at least the reserve of it.
@@ -57,7 +59,8 @@ class Governor {
   /// What the driver says is free now, for everybody.
   void reading(GovernorTime now, std::uint64_t free_bytes);
 
-  /// Grant `bytes`, or nothing: then go another way, do not ask in a loop.
+  /// Grant `bytes`, or nothing: then go another way, do not ask in a loop. Where only room is
+  /// missing, what lies idle is given back first.
   std::optional<GpuLease> try_reserve(GovernorTime now, std::uint64_t bytes);
 
   /// An allocation that was granted did not succeed: somebody else was faster. Starts a cool-down,
@@ -67,6 +70,15 @@ class Governor {
   /// How much of what lies idle should be given back: until the room is the reserve again, once it
   /// is below half of it.
   [[nodiscard]] std::uint64_t bytes_to_shed(GovernorTime now) const;
+  /// Give that back, as far as it is there; return how many bytes came.
+  std::uint64_t shed(GovernorTime now);
+
+  /// Somebody else comes first: give back all that is idle, and grant nothing for the dwell, then
+  /// as after any closing. Return how many bytes came.
+  std::uint64_t step_back(GovernorTime now);
+
+  /// Where those enrol whose leases lie idle at times.
+  [[nodiscard]] IdleMemory& idle() { return idle_; }
 
   struct Gauges {
     std::uint64_t least_free = 0;  ///< what others leave to us, over the window
@@ -82,9 +94,13 @@ class Governor {
               std::uint64_t held_more) noexcept SHARDREEL_EXCLUDES(mutex_);
   void end_cool_down() SHARDREEL_EXCLUDES(mutex_);
   [[nodiscard]] std::uint64_t room(GovernorTime now) const SHARDREEL_REQUIRES(mutex_);
+  /// Bytes that are missing for a grant; nothing where no bytes would help.
+  [[nodiscard]] std::optional<std::uint64_t> missing(GovernorTime now, std::uint64_t bytes) const
+      SHARDREEL_REQUIRES(mutex_);
   void decide_mode(GovernorTime now) SHARDREEL_REQUIRES(mutex_);
 
   const GovernorOptions options_;
+  IdleMemory idle_;  // asked without the mutex: those that give back end leases
   mutable Mutex mutex_;
   FreeWindow left_to_us_ SHARDREEL_GUARDED_BY(mutex_);
   std::uint64_t granted_ SHARDREEL_GUARDED_BY(mutex_) = 0;

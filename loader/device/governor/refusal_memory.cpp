@@ -8,9 +8,9 @@ KindVerdict RefusalMemory::ask(const std::string& kind) {
   return first ? KindVerdict::kTry : known->second;
 }
 
-void RefusalMemory::report(const std::string& kind, bool takes) {
+void RefusalMemory::report(const std::string& kind, KindVerdict verdict) {
   const MutexLock lock(mutex_);
-  kinds_[kind] = takes ? KindVerdict::kTakes : KindVerdict::kRefuses;
+  kinds_[kind] = verdict;
 }
 
 void RefusalMemory::forget(const std::string& kind) {
@@ -21,7 +21,8 @@ void RefusalMemory::forget(const std::string& kind) {
 std::uint64_t RefusalMemory::refused_kinds() const {
   const MutexLock lock(mutex_);
   std::uint64_t count = 0;
-  for (const auto& [kind, verdict] : kinds_) count += verdict == KindVerdict::kRefuses ? 1 : 0;
+  for (const auto& [kind, verdict] : kinds_)
+    count += verdict == KindVerdict::kRefuses || verdict == KindVerdict::kDiffers ? 1 : 0;
   return count;
 }
 

@@ -87,6 +87,12 @@ class Loader {
   /// more than once.
   void stop() noexcept;
 
+  /// Give back at once what lies idle of every GPU's memory, and take nothing there for two seconds
+  /// at least: for a trainer that ran out of it. Return how many bytes came; what is at work comes
+  /// when its unit is done, batches when they are let go. Units go to the CPU meanwhile. Safe from
+  /// any thread at any time, but not in a log callback; without a GPU there is nothing to give.
+  std::uint64_t release_gpu();
+
   [[nodiscard]] Metrics metrics() const;
 
   /// The options in force, everything that was unset or automatic decided.

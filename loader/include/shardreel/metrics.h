@@ -37,8 +37,11 @@ struct Metrics {
   std::map<std::string, std::uint64_t>
       clips_dropped_by_reason;  ///< drop_last, unequal, stopped, or an ErrorCode's word
   /// Where GPUs may decode, the clips that units were decoded for, by who did and why: device, cpu,
-  /// cpu_refused_kind, cpu_no_memory, cpu_no_session, cpu_after_error.
+  /// cpu_refused_kind, cpu_no_memory, cpu_no_session, cpu_after_error, cpu_unproven.
   std::map<std::string, std::uint64_t> clips_by_decoder;
+  /// The same for decoder sessions: made; used_again: units that took none; given_back: idle ones
+  /// whose memory was wanted elsewhere; at_work and idle, now.
+  std::map<std::string, std::uint64_t> gpu_sessions;
   std::uint64_t clips_from_device = 0;  ///< put into batches without ever leaving their GPU
   std::uint64_t shuffle_clips = 0, peak_shuffle_clips = 0;  ///< waiting in both tiers of all lanes
   std::uint64_t shards_opened = 0;

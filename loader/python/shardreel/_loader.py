@@ -106,6 +106,13 @@ class Loader:
         if self._core is not None and self._process == os.getpid():
             self._core.stop()
 
+    def release_gpu(self):
+        """Give back at once what lies idle of the GPUs' memory, and take none for two seconds at least: call it
+        where the trainer ran out of memory, and try again. Returns the bytes that came; 0 without a GPU."""
+        if self._core is None or self._process != os.getpid():
+            return 0
+        return self._core.release_gpu()
+
     def close(self):
         """Stop and give all memory back, except that of batches which are still held."""
         if self._core is not None and self._process == os.getpid() and not self._closed:

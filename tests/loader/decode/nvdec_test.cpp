@@ -60,13 +60,15 @@ class Nvdec : public ::testing::Test {
 
   /// Decode all frames of a clip, unit by unit.
   Result<DecodeReport> decode(const std::string& path, FrameSink& sink) {
-    VideoFile video = testing::open_video(path).value();
+    VideoFile video = testing::open_video(path, true, 1).value();
     video.plan_units(testing::dense_windows(video.facts().frame_count, 8, 8));
     DecodeReport all;
     while (auto unit = video.next_unit(false).value()) {
       auto report = decoder_->decode(*unit, sink, {});
       if (!report) return report;
       all.frames_wanted += report->frames_wanted;
+      all.sessions_made += report->sessions_made;
+      ++units_;
     }
     return all;
   }
@@ -76,6 +78,7 @@ class Nvdec : public ::testing::Test {
   }
   static constexpr const char* kPlain = "-c:v libx264 -g 250 -bf 0 -pix_fmt yuv420p";
 
+  int units_ = 0;
   std::unique_ptr<FakeDriver> driver_;
   std::shared_ptr<Device> device_;
   std::shared_ptr<Stream> stream_;
@@ -104,6 +107,46 @@ TEST_F(Nvdec, FramesAreInItsMemoryAndInOrder) {
   }
   decoder_->trim();
   EXPECT_EQ(driver_->sessions_live(), 0);
+}
+
+TEST_F(Nvdec, ASessionStaysFromUnitToUnit) {
+  open();
+  for (const auto& [codec, extension] :
+       {std::pair{"-c:v libx264 -g 8 -bf 0 -pix_fmt yuv420p", "mp4"},
+        {"-c:v libx264 -g 8 -bf 3 -pix_fmt yuv420p", "mp4"},
+        {"-c:v libx264 -g 8 -bf 7 -b_strategy 0 -pix_fmt yuv420p", "mkv"},
+        {"-c:v libx265 -g 8 -x265-params log-level=none -pix_fmt yuv420p", "mp4"},
+        {"-c:v libvpx-vp9 -g 8 -deadline realtime -cpu-used 8", "webm"},
+        {"-c:v libvpx -g 8 -deadline realtime -cpu-used 8", "webm"}}) {
+    decoder_->trim();
+    units_ = 0;
+    const int before = driver_->sessions_made();
+    const std::string path = testing::make_test_clip(codec, 40, extension);
+    for (const int video : {1, 2}) {
+      Frames frames;
+      const auto report = decode(path, frames);
+      ASSERT_TRUE(report) << report.error().describe();
+      EXPECT_EQ(frames.numbers, first_numbers(40)) << codec;
+      EXPECT_EQ(report->sessions_made, video == 1 ? 1U : 0U) << codec;
+    }
+    EXPECT_GE(units_, 6) << codec;
+    EXPECT_EQ(driver_->sessions_made() - before, 1) << codec << ", " << units_ << " units";
+  }
+  EXPECT_EQ(driver_->sessions_live(), 1);
+}
+
+TEST_F(Nvdec, WhereItMustBeFlushedSessionsAreCounted) {
+  open();
+  const int before = driver_->sessions_made();
+  Frames frames;
+  const auto report = decode(
+      clip("-c:v libx264 -pix_fmt yuv420p -x264-params open-gop=1:keyint=8:min-keyint=8:bframes=3"),
+      frames);
+  ASSERT_TRUE(report) << report.error().describe();
+  EXPECT_EQ(frames.numbers, first_numbers(40));
+  EXPECT_GT(driver_->sessions_made() - before, 1);
+  EXPECT_EQ(report->sessions_made, static_cast<unsigned>(driver_->sessions_made() - before));
+  EXPECT_EQ(driver_->sessions_live(), 1) << "one after another";
 }
 
 TEST_F(Nvdec, NoRoomForASessionIsMemoryAndPasses) {
@@ -192,6 +235,71 @@ TEST_F(Nvdec, ALoaderDecodesThere) {
   }
   EXPECT_EQ(order[1], order[0]);
   EXPECT_GT(driver_->sessions_made(), 0);
+}
+
+// A trainer that ran out of memory gets what sessions hold, at once.
+TEST_F(Nvdec, ALoaderGivesIdleSessionsBack) {
+  open();
+  decoder_.reset();
+  testing::ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 2, 8);
+  LoaderOptions options = testing::small_options(shards.paths);
+  options.resource.gpu_memory_bytes = "90%";
+  options.resource.gpu_memory_reserve = "0";
+  options.resource.decode = DecodeDevice::kCuda;
+  Loader loader = Loader::open(options);
+  while (loader.next()) {
+  }
+  const auto idle = loader.metrics().gpu_sessions.at("idle");
+  EXPECT_GT(idle, 0U);
+  EXPECT_EQ(driver_->sessions_live(), static_cast<int>(idle));
+  EXPECT_GE(loader.release_gpu(), idle * 32_MiB) << "a formula, corrected by what was measured";
+  EXPECT_EQ(driver_->sessions_live(), 0);
+  EXPECT_EQ(loader.metrics().gpu_sessions.at("idle"), 0U);
+  EXPECT_EQ(loader.release_gpu(), 0U);
+  loader.stop();
+  testing::expect_accounted(loader.metrics());
+}
+
+// The fake driver's pictures are wrong, and `decode = auto` finds out: it gives what the CPU gives.
+TEST_F(Nvdec, AutoFindsWrongPicturesOut) {
+  open();
+  decoder_.reset();
+  testing::ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 2, 8);
+  LoaderOptions options = testing::small_options(shards.paths);
+  options.resource.devices = {"cuda:0"};
+  options.resource.gpu_memory_bytes = "90%";
+  options.resource.gpu_memory_reserve = "0";
+  std::vector<ClipId> order[3];
+  std::vector<std::byte> pixels[3];
+  std::vector<std::string> warnings;
+  const DecodeDevice ways[] = {DecodeDevice::kCpu, DecodeDevice::kAuto, DecodeDevice::kCuda};
+  for (std::size_t way = 0; way < 3; ++way) {
+    options.resource.decode = ways[way];
+    Loader loader = Loader::open(options, [&](LogLevel level, std::string_view line) {
+      if (level == LogLevel::kWarning) warnings.emplace_back(line);
+    });
+    while (const auto batch = loader.next()) {
+      for (const ClipInfo& clip : batch->clips) order[way].push_back(clip.id);
+      const std::size_t before = pixels[way].size();
+      pixels[way].resize(before + batch->size_bytes());
+      batch->copy_to_host(std::span(pixels[way]).subspan(before));
+    }
+    loader.stop();
+    const Metrics metrics = loader.metrics();
+    if (ways[way] != DecodeDevice::kAuto) continue;
+    EXPECT_EQ(loader.options().resource.decode, DecodeDevice::kAuto);
+    EXPECT_EQ(metrics.clips_by_decoder.count("device"), 0U);
+    EXPECT_GT(metrics.clips_by_decoder.at("cpu_unproven"), metrics.clips_cut / 2);
+    EXPECT_THAT(warnings, ::testing::Contains(::testing::AllOf(
+                              ::testing::HasSubstr("the CPU decodes h264 profile"),
+                              ::testing::HasSubstr("64x48"), ::testing::HasSubstr("levels"))));
+  }
+  EXPECT_EQ(order[1], order[0]);
+  EXPECT_EQ(order[2], order[0]);
+  EXPECT_EQ(pixels[1], pixels[0]);
+  EXPECT_NE(pixels[2], pixels[0]) << "decode = cuda believes it";
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ TEST(RefusalMemory, OneTryAKindHoweverManyThreads) {
               if (tries == 1) {
                 memory.forget(kind);
               } else {
-                memory.report(kind, takes);
+                memory.report(kind, takes ? KindVerdict::kTakes : KindVerdict::kRefuses);
               }
               break;
             case KindVerdict::kBeingTried:
@@ -105,6 +105,7 @@ TEST(RefusalMemory, OneTryAKindHoweverManyThreads) {
               break;
             case KindVerdict::kTakes: wrong += takes ? 0 : 1; break;
             case KindVerdict::kRefuses: wrong += takes ? 1 : 0; break;
+            case KindVerdict::kDiffers: ++wrong; break;
           }
         }
       });
@@ -117,9 +118,9 @@ TEST(RefusalMemory, OneTryAKindHoweverManyThreads) {
   RefusalMemory memory;
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kTry);
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kBeingTried) << "nobody waits";
-  memory.report("slow", true);
+  memory.report("slow", KindVerdict::kTakes);
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kTakes);
-  memory.report("slow", false);
+  memory.report("slow", KindVerdict::kRefuses);
   EXPECT_EQ(memory.ask("slow"), KindVerdict::kRefuses) << "refused all the same";
 }
 
@@ -180,11 +181,64 @@ TEST(Governor, ShedsBelowHalfOfTheReserve) {
   EXPECT_FALSE(governor.try_reserve(seconds(5), 1));
 }
 
+TEST(Governor, WhatLiesIdleMakesRoom) {
+  Governor governor(small_options());
+  governor.reading(seconds(0), 80000 * kMiB);
+  std::vector<GpuLease> idle;
+  std::vector<std::uint64_t> asked;
+  const auto holder = governor.idle().add([&](std::uint64_t bytes) {
+    asked.push_back(bytes);
+    std::uint64_t came = 0;
+    for (; came < bytes && !idle.empty(); idle.pop_back()) came += idle.back().bytes();
+    return came;
+  });
+  for (int i = 0; i < 4; ++i)
+    idle.push_back(std::move(*governor.try_reserve(seconds(0), 1000 * kMiB)));
+  EXPECT_TRUE(asked.empty()) << "there was room";
+  auto lease = governor.try_reserve(seconds(0), 1500 * kMiB);
+  ASSERT_TRUE(lease);
+  EXPECT_EQ(asked, std::vector<std::uint64_t>{1500 * kMiB});
+  EXPECT_EQ(idle.size(), 2U) << "no more than it takes";
+  EXPECT_FALSE(governor.try_reserve(seconds(0), 3000 * kMiB));
+  EXPECT_EQ(asked.size(), 2U) << "once";
+  EXPECT_TRUE(idle.empty());
+  EXPECT_FALSE(governor.try_reserve(seconds(0), 5000 * kMiB)) << "more than the budget";
+  EXPECT_EQ(asked.size(), 2U) << "in vain";
+  governor.out_of_memory(seconds(0));
+  EXPECT_FALSE(governor.try_reserve(seconds(0), 1 * kMiB));
+  EXPECT_EQ(asked.size(), 2U) << "nor does it end a cool-down";
+  EXPECT_EQ(governor.gauges(seconds(0)).granted, 1500 * kMiB);
+}
+
+TEST(Governor, StepsBackForTheDwell) {
+  Governor governor(small_options());
+  governor.reading(seconds(0), 80000 * kMiB);
+  std::optional<GpuLease> idle = governor.try_reserve(seconds(0), 1000 * kMiB);
+  const auto holder = governor.idle().add([&](std::uint64_t bytes) -> std::uint64_t {
+    EXPECT_EQ(bytes, IdleMemory::kAll);
+    return std::exchange(idle, std::nullopt) ? 1000 * kMiB : 0;
+  });
+  EXPECT_EQ(governor.step_back(seconds(10)), 1000 * kMiB);
+  EXPECT_EQ(governor.step_back(seconds(10)), 0U);
+  EXPECT_EQ(governor.gauges(seconds(10)).granted, 0U);
+  GovernorTime now = seconds(10);
+  while (!governor.try_reserve(now, kMiB)) {
+    now += milliseconds(100);
+    governor.reading(now, 80000 * kMiB);
+    ASSERT_LT(now, seconds(60));
+  }
+  EXPECT_GE(now, seconds(12));
+  EXPECT_LE(now, seconds(12) + milliseconds(200));
+}
+
 /// A device that others use, too, and what is asked of it; the judge of the property test.
 class ScriptedDevice {
  public:
   explicit ScriptedDevice(std::uint64_t seed)
-      : random_(seed), options_(small_options()), governor_(options_) {}
+      : random_(seed),
+        options_(small_options()),
+        governor_(options_),
+        holder_(governor_.idle().add([this](std::uint64_t bytes) { return give_back(bytes); })) {}
 
   void run(int steps) {
     for (int i = 0; i < steps; ++i) step(i);
@@ -195,9 +249,24 @@ class ScriptedDevice {
     GpuLease lease;
     std::uint64_t real = 0;  // what it takes of the device
     int phase = 0;           // granted, there, being freed
+    bool idle = false;       // when there
   };
 
   std::uint64_t below(std::uint64_t n) { return random_() % n; }
+  std::uint64_t give_back(std::uint64_t bytes) {
+    std::uint64_t came = 0;
+    for (auto session = sessions_.begin(); session != sessions_.end() && came < bytes;) {
+      if (session->phase != 1 || !session->idle) {
+        ++session;
+        continue;
+      }
+      came += session->lease.bytes();
+      session->lease.freeing();
+      session = sessions_.erase(session);
+    }
+    given_back += came > 0 ? 1 : 0;
+    return came;
+  }
   std::uint64_t ours() const {
     std::uint64_t sum = 0;
     for (const Session& session : sessions_) sum += session.phase == 1 ? session.real : 0;
@@ -227,11 +296,22 @@ class ScriptedDevice {
         session = sessions_.erase(session);
         continue;
       }
+      if (session->phase == 1 && below(4) == 0) session->idle = !session->idle;
       ++session;
+    }
+    if (below(2) == 0) governor_.shed(now_);
+    if (below(300) == 0) {
+      governor_.step_back(now_);
+      stepped_back_ = now_;
+      judge_mode();
+      for (const Session& session : sessions_) ASSERT_FALSE(session.phase == 1 && session.idle);
     }
     const std::uint64_t wanted = (1 + below(600)) * kMiB;
     if (auto lease = governor_.try_reserve(now_, wanted)) {
       sessions_.push_back({std::move(*lease), 0, 0});
+      if (stepped_back_) {
+        ASSERT_GE(now_ - *stepped_back_, options_.dwell);
+      }
       judge_grant();
     }
     std::uint64_t granted = 0;
@@ -264,7 +344,7 @@ class ScriptedDevice {
 
  public:
   static constexpr std::uint64_t kTotal = 10000 * kMiB;
-  int grants = 0;
+  int grants = 0, given_back = 0;
 
   /// After the others are gone: how long until something is granted.
   GovernorTime recovery() {
@@ -286,26 +366,30 @@ class ScriptedDevice {
   const GovernorOptions options_;
   Governor governor_;
   std::vector<Session> sessions_;  // before the governor goes, they went
+  std::optional<GovernorTime> stepped_back_;
   std::vector<std::pair<GovernorTime, std::uint64_t>> left_;
   GovernorTime now_{}, switched_{};
   std::uint64_t others_ = 0, switches_ = 0;
+  const IdleMemory::Holder holder_;
 };
 
 TEST(Governor, NeverGrantsBelowTheReserveAndComesBack) {
   const std::uint64_t seed = testing::test_seed();
-  int grants = 0, seen_switches = 0;
+  int grants = 0, seen_switches = 0, given_back = 0;
   for (std::uint64_t round = 0; round < testing::rounds(200); ++round) {
     SCOPED_TRACE(::testing::Message() << "seed " << seed << ", round " << round);
     ScriptedDevice device(seed + round);
     device.run(1500);
     if (::testing::Test::HasFatalFailure()) return;
     grants += device.grants;
+    given_back += device.given_back;
     seen_switches += static_cast<int>(device.governor().gauges(device.now()).mode_switches);
     // The window forgets, then the dwell passes, twice at worst.
     EXPECT_LE(device.recovery(), seconds(3) + 2 * seconds(2) + milliseconds(300));
     EXPECT_EQ(device.governor().gauges(device.now()).granted, 0U);
   }
   EXPECT_GT(grants, 100) << "the script must let something through";
+  EXPECT_GT(given_back, 100) << "and take something back";
   EXPECT_GT(seen_switches, 10) << "and refuse something";
 }
 

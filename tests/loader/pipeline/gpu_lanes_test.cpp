@@ -214,6 +214,31 @@ TEST_F(GpuLanes, AConsumerThatKeepsAllGetsMoreUntilTheBudgetEnds) {
   kept.clear();
 }
 
+TEST_F(GpuLanes, WhatThePoolKeepsIsGivenBackWhileBatchesAreTaken) {
+  LoaderOptions asked = options("cuda", 2);
+  asked.batch.epochs = 0;
+  Loader loader = Loader::open(asked);
+  {
+    // The pool keeps the blocks of those beyond the plan.
+    std::vector<Batch> more_than_planned;
+    while (more_than_planned.size() < 7) {
+      if (auto batch = loader.next(0)) more_than_planned.push_back(std::move(*batch));
+    }
+  }
+  std::atomic<std::uint64_t> came{0};
+  {
+    std::jthread releases([&](const std::stop_token& stop) {
+      while (!stop.stop_requested()) came += loader.release_gpu();
+    });
+    for (int i = 0; i < 40; ++i) loader.next(static_cast<std::size_t>(i % 2));
+  }
+  loader.stop();
+  came += loader.release_gpu();
+  EXPECT_GE(came, kBatchBytes);
+  EXPECT_EQ(loader.release_gpu(), 0U);
+  EXPECT_EQ(Loader::open(options("cpu", 1)).release_gpu(), 0U);
+}
+
 TEST_F(GpuLanes, NoRoomIsSaidAtTheStartWithFigures) {
   LoaderOptions asked = options("cuda", 1);
   const auto refused = [&](const LoaderOptions& with) -> std::string {

@@ -13,6 +13,7 @@
 #include "loader/device/host_device.h"
 #include "loader/media/device_frame_converter.h"
 #include "loader/pipeline/decode_tools.h"
+#include "loader/pipeline/device_watch.h"
 #include "shardreel/units.h"
 #include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/virtual_gpu.h"
@@ -29,7 +30,12 @@ struct Schedule {
   double out_of_memory = 0;         ///< part of the attempts that find no memory
   double errors = 0;                ///< part of the attempts that fail in the middle
   bool others_come_and_go = false;  ///< who take most of its memory
+  bool releases = false;            ///< by the trainer, at any time
+  bool idle_is_in_the_way = false;  ///< no allocation succeeds while a session lies idle
+  bool proves = false;              ///< as `decode = auto` does
+  int luma_error = 0;               ///< of its pictures
   std::uint64_t reserve = 1_MiB;
+  std::uint32_t sessions = 2;
 };
 
 /// A GPU for all decode threads, and what was asked of it.
@@ -47,28 +53,67 @@ class VirtualGpu {
     governor_ = std::make_shared<Governor>(rules);
     governor_->reading(governor_now(), 1_GiB);
     PlacementOptions options;
-    options.sessions.first = 2;
+    options.sessions.first = schedule.sessions;
     options.reading_every = std::chrono::milliseconds(0);
     placement_ = std::make_unique<Placement>(device_, governor_, options);
+    watch_.emplace([this] { placement_->look(); }, std::chrono::milliseconds(1));
   }
 
   DecodeTools tools(const ToolboxContext& context) {
     auto stream = device_->make_stream().value();
-    auto decoder = testing::make_virtual_gpu_decoder(
-        device_, [this](const StreamParameters& parameters) { return end_of(parameters); });
+    DeviceWay way;
+    way.reads = stream;
+    way.ready = device_->make_event().value();
+    way.make = [this, stream]() -> Result<SessionDecoder> {
+      return SessionDecoder{
+          testing::make_virtual_gpu_decoder(
+              device_, stream, [this](const StreamParameters& of) { return end_of(of); },
+              schedule_.luma_error),
+          stream};
+    };
     auto converter =
         make_device_frame_converter(device_, stream, &testing::virtual_gpu_layout,
                                     context.options.transform, context.options.window.num_frames)
             .value();
-    const auto count = [&counters = context.counters](DecodePath path, std::size_t clips) {
+    PlacedRules rules;
+    rules.only_device = context.options.resource.decode == DecodeDevice::kCuda;
+    if (schedule_.proves)
+      rules.proof = std::make_unique<PixelProof>(*converter, context.options.transform);
+    rules.warn = [this](const std::string& line) {
+      const std::lock_guard lock(mutex_);
+      warnings_.push_back(line);
+    };
+    rules.placed = [&counters = context.counters](DecodePath path, std::size_t clips) {
       counters.decoded_by[static_cast<std::size_t>(path)] += clips;
     };
-    return {make_placed_decoder(*placement_, std::move(decoder), make_cpu_decoder(),
-                                context.options.resource.decode == DecodeDevice::kCuda, count),
+    return {make_placed_decoder(*placement_, std::move(way), make_cpu_decoder(), std::move(rules)),
             std::move(converter)};
   }
 
-  [[nodiscard]] Device& device() { return *device_; }
+  [[nodiscard]] HostDevice& device() { return *device_; }
+  [[nodiscard]] Placement& placement() { return *placement_; }
+  std::uint64_t release() { return governor_->step_back(governor_now()); }
+  /// While nobody decodes: what was granted is what idle sessions hold, and after a release nothing
+  /// is held.
+  void expect_conservation() {
+    watch_.reset();
+    const Placement::Gauges idle = placement_->gauges();
+    EXPECT_EQ(idle.at_work, 0U);
+    EXPECT_EQ(governor_->gauges(governor_now()).granted, idle.idle_bytes);
+    EXPECT_EQ(device_->allocated_bytes(), idle.idle * testing::kVirtualSessionBytes);
+    EXPECT_EQ(release(), idle.idle_bytes);
+    EXPECT_EQ(governor_->gauges(governor_now()).granted, 0U);
+    EXPECT_EQ(placement_->gauges().idle, 0U);
+    EXPECT_EQ(device_->allocated_bytes(), 0U) << "frames, scratch and sessions are back";
+  }
+  /// While nobody decodes.
+  [[nodiscard]] const std::map<std::string, int>& attempts() const { return attempts_; }
+  [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
+  [[nodiscard]] const Schedule& schedule() const { return schedule_; }
+  std::uint64_t random_below(std::uint64_t n) {
+    const std::lock_guard lock(mutex_);
+    return random_() % n;
+  }
   [[nodiscard]] bool remembers_refusals() const {
     return placement_->refused_kinds() == refused_attempts_.size();
   }
@@ -85,6 +130,7 @@ class VirtualGpu {
   std::optional<testing::ScriptedEnd> end_of(const StreamParameters& parameters) {
     const std::lock_guard lock(mutex_);
     const std::string kind = session_need(parameters)->kind;
+    ++attempts_[kind];
     std::mt19937_64 of_kind(std::hash<std::string>()(kind) ^ schedule_.seed);
     if (std::uniform_real_distribution<>()(of_kind) < schedule_.refused_kinds) {
       ++refused_attempts_[kind];
@@ -92,6 +138,8 @@ class VirtualGpu {
     }
     if (schedule_.others_come_and_go)
       device_->set_other_use(chance(0.5) ? 0 : 1_GiB - schedule_.reserve);
+    if (schedule_.idle_is_in_the_way && placement_->gauges().idle > 0)
+      return testing::ScriptedEnd{device_error(DeviceFault::kOutOfMemory, "no room beside it"), 0};
     const std::uint64_t behind = random_() % 20;
     if (chance(schedule_.out_of_memory)) {
       return testing::ScriptedEnd{device_error(DeviceFault::kOutOfMemory, "somebody was faster"),
@@ -108,9 +156,12 @@ class VirtualGpu {
   std::mutex mutex_;
   std::mt19937_64 random_;
   std::map<std::string, int> refused_attempts_;
+  std::map<std::string, int> attempts_;
+  std::vector<std::string> warnings_;
   std::shared_ptr<HostDevice> device_;
   std::shared_ptr<Governor> governor_;
   std::unique_ptr<Placement> placement_;
+  std::optional<DeviceWatch> watch_;
 };
 
 class VirtualToolbox final : public DecodeToolbox {
@@ -118,6 +169,9 @@ class VirtualToolbox final : public DecodeToolbox {
   VirtualToolbox(ToolboxContext context, VirtualGpu& gpu)
       : context_(std::move(context)), gpu_(gpu) {}
   DecodeTools make(std::size_t /*thread*/) override { return gpu_.tools(context_); }
+  void write_to(Metrics& metrics) const override {
+    add_sessions(gpu_.placement().gauges(), metrics);
+  }
 
  private:
   const ToolboxContext context_;
@@ -143,6 +197,16 @@ class PlacementTest : public testing::NumberedShardsTest {
     }
     Outcome run;
     Loader loader = Loader::open(options);
+    // A trainer that runs short of memory now and then.
+    std::jthread trainer;
+    if (gpu != nullptr && gpu->schedule().releases) {
+      trainer = std::jthread([gpu](const std::stop_token& stop) {
+        while (!stop.stop_requested()) {
+          gpu->release();
+          std::this_thread::sleep_for(std::chrono::microseconds(gpu->random_below(4000)));
+        }
+      });
+    }
     while (const auto batch = loader.next()) {
       for (std::size_t i = 0; i < batch->size(); ++i) {
         EXPECT_EQ(testing::check_numbered_clip(*batch, i), "");
@@ -150,6 +214,7 @@ class PlacementTest : public testing::NumberedShardsTest {
       }
     }
     loader.stop();
+    trainer = {};
     run.metrics = loader.metrics();
     expect_accounted(run.metrics);
     return run;
@@ -165,14 +230,103 @@ std::uint64_t all_of(const std::map<std::string, std::uint64_t>& counts) {
 TEST_F(PlacementTest, AGpuThatTakesEverythingDecodesAlmostEverything) {
   const LoaderOptions options = testing::small_options(shards_->paths);
   const Outcome on_cpu = run(options, nullptr);
-  VirtualGpu gpu({});
+  VirtualGpu gpu({.sessions = 8});
   const Outcome on_gpu = run(options, &gpu);
   EXPECT_EQ(on_gpu.clips, on_cpu.clips);
   EXPECT_TRUE(on_cpu.metrics.clips_by_decoder.empty());
   EXPECT_EQ(all_of(on_gpu.metrics.clips_by_decoder), on_gpu.metrics.clips_cut);
   // Others go to the CPU while the first video of a kind is tried.
   EXPECT_GT(on_gpu.metrics.clips_by_decoder.at("device"), on_gpu.metrics.clips_cut / 2);
-  EXPECT_EQ(gpu.device().allocated_bytes(), 0U) << "frames and scratch are back";
+  // Videos were made in four ways, and two are decoded at a time.
+  EXPECT_LE(on_gpu.metrics.gpu_sessions.at("made"), 8U);
+  EXPECT_GT(on_gpu.metrics.gpu_sessions.at("used_again"), 8U);
+  EXPECT_EQ(on_gpu.metrics.gpu_sessions.at("given_back"), 0U);
+  EXPECT_GT(on_gpu.metrics.gpu_sessions.at("idle"), 0U);
+  gpu.expect_conservation();
+}
+
+TEST_F(PlacementTest, AnAllocationThatFailsIsTriedAgainWithoutWhatLiesIdle) {
+  LoaderOptions options = testing::small_options(shards_->paths);
+  options.resource.decode_threads = 1;
+  VirtualGpu gpu({.idle_is_in_the_way = true, .sessions = 8});
+  const Outcome got = run(options, &gpu);
+  EXPECT_EQ(got.metrics.clips_by_decoder.count("cpu_no_memory"), 0U);
+  EXPECT_EQ(got.metrics.clips_by_decoder.at("device"), got.metrics.clips_cut);
+  EXPECT_GT(got.metrics.gpu_sessions.at("given_back"), 3U);
+  gpu.expect_conservation();
+}
+
+TEST_F(PlacementTest, SessionsStayWithPlacementUntilTheyAreReleased) {
+  VirtualGpu gpu({.sessions = 2});
+  StreamParameters video;
+  video.codec.reset(avcodec_parameters_alloc());
+  video.codec->codec_id = AV_CODEC_ID_H264;
+  video.codec->width = video.codec->height = 64;
+  Placement& placement = gpu.placement();
+  const auto let_in = [&] {
+    auto session = std::move(placement.admit(video).session).value();
+    session.worked(session.decoder().decoder ? 0 : 1);
+    if (!session.decoder().decoder) session.decoder().decoder = make_cpu_decoder();
+    return session;
+  };
+  let_in().keep();
+  EXPECT_EQ(placement.gauges().idle, 1U);
+  {
+    auto first = let_in(), second = let_in();
+    EXPECT_EQ(placement.gauges().used_again, 1U);
+    EXPECT_EQ(placement.gauges().at_work, 2U);
+    EXPECT_EQ(placement.admit(video).otherwise, DecodePath::kCpuNoSession);
+    first.keep();
+    EXPECT_EQ(placement.gauges().idle, 1U);
+    EXPECT_GT(gpu.release(), 0U);
+    EXPECT_EQ(placement.gauges().idle, 0U);
+    second.keep();  // it was at work then
+    EXPECT_EQ(placement.gauges().idle, 0U);
+  }
+  EXPECT_EQ(placement.admit(video).otherwise, DecodePath::kCpuNoMemory) << "not at once";
+  gpu.expect_conservation();
+}
+
+TEST_F(PlacementTest, WhatLiesIdleGoesWhenOthersNeedItThoughNobodyDecodes) {
+  VirtualGpu gpu({.reserve = 100_MiB, .sessions = 8});
+  const Outcome got = run(testing::small_options(shards_->paths), &gpu);
+  ASSERT_GT(got.metrics.gpu_sessions.at("idle"), 1U);
+  gpu.device().set_other_use(1_GiB - 1_MiB);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (gpu.placement().gauges().idle > 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
+  EXPECT_GT(gpu.placement().gauges().given_back, 1U);
+  gpu.expect_conservation();
+}
+
+TEST_F(PlacementTest, APictureThatIsRightIsBelievedFromTheSecondUnitOn) {
+  const LoaderOptions options = testing::small_options(shards_->paths);
+  const Outcome on_cpu = run(options, nullptr);
+  VirtualGpu gpu({.proves = true, .sessions = 8});
+  const Outcome got = run(options, &gpu);
+  EXPECT_EQ(got.clips, on_cpu.clips);
+  EXPECT_THAT(gpu.warnings(), ::testing::IsEmpty());
+  EXPECT_GT(got.metrics.clips_by_decoder.at("cpu_unproven"), 0U) << "the first of each kind";
+  EXPECT_GT(got.metrics.clips_by_decoder.at("device"), got.metrics.clips_cut / 2);
+  EXPECT_EQ(all_of(got.metrics.clips_by_decoder), got.metrics.clips_cut);
+  gpu.expect_conservation();
+}
+
+TEST_F(PlacementTest, APictureThatIsWrongIsFoundOutAndNeverShown) {
+  LoaderOptions options = testing::small_options(shards_->paths);
+  for (const int luma_error : {10, -10}) {
+    VirtualGpu gpu({.proves = true, .luma_error = luma_error, .sessions = 8});
+    const Outcome got = run(options, &gpu);  // looks at every clip
+    EXPECT_EQ(got.metrics.clips_by_decoder.count("device"), 0U);
+    EXPECT_GT(got.metrics.clips_by_decoder.at("cpu_unproven"), got.metrics.clips_cut / 2);
+    EXPECT_EQ(gpu.attempts().size(), gpu.warnings().size());
+    for (const auto& [kind, attempts] : gpu.attempts()) {
+      EXPECT_EQ(attempts, 1) << kind;
+      EXPECT_THAT(gpu.warnings(), ::testing::Contains(::testing::HasSubstr(kind)));
+    }
+    EXPECT_THAT(gpu.warnings(), ::testing::Each(::testing::HasSubstr("up to 12 levels")));
+    gpu.expect_conservation();
+  }
 }
 
 TEST_F(PlacementTest, AnyScheduleOfRefusalsGivesTheSameClips) {
@@ -190,6 +344,9 @@ TEST_F(PlacementTest, AnyScheduleOfRefusalsGivesTheSameClips) {
       schedule.out_of_memory = (round & 2) != 0 ? 0.3 : 0;
       schedule.errors = (round & 4) != 0 ? 0.3 : 0;
       schedule.others_come_and_go = random() % 3 == 0;
+      schedule.releases = random() % 3 == 0;
+      schedule.proves = random() % 2 == 0;
+      schedule.sessions = 1 + static_cast<std::uint32_t>(random() % 4);
       VirtualGpu gpu(schedule);
       options.resource.decode_threads = 1 + random() % 4;
       const Outcome got = run(options, &gpu);
@@ -199,6 +356,7 @@ TEST_F(PlacementTest, AnyScheduleOfRefusalsGivesTheSameClips) {
       EXPECT_EQ(all_of(got.metrics.clips_by_decoder), got.metrics.clips_cut);
       EXPECT_LE(gpu.attempts_of_a_refused_kind(), 1) << "schedule " << schedule.seed;
       EXPECT_TRUE(gpu.remembers_refusals()) << "schedule " << schedule.seed;
+      gpu.expect_conservation();
     }
   }
 }
