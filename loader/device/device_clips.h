@@ -15,12 +15,12 @@
 namespace shardreel {
 
 /// The pixels of one clip: on the device while there is room, later perhaps in host memory, never
-/// the other way. Dies anywhere; its memory is used again once the work that reads it was done.
-/// Move-only.
+/// the other way. Dies anywhere, before the reservation of its host memory; its room on the device
+/// is used again once the work that reads it was done. Move-only.
 class DeviceClip {
  public:
-  DeviceClip(DeviceClip&&) noexcept = default;
-  DeviceClip& operator=(DeviceClip&&) noexcept = default;
+  DeviceClip(DeviceClip&& other) noexcept;
+  DeviceClip& operator=(DeviceClip&& other) noexcept;
   ~DeviceClip();
 
   /// Where its maker writes, until `made`.
@@ -28,10 +28,9 @@ class DeviceClip {
   /// All work that writes it was done: from now on it may be brought down at any time.
   void made();
 
-  /// Put work that reads the pixels into the line of `reader`, which outlives the clips' memory.
-  /// False: they are in host memory by now, and nothing was put there.
-  Result<bool> read_on(const std::shared_ptr<Stream>& reader,
-                       const std::function<Result<void>(const void*)>& work);
+  /// Put work that reads the pixels into the line of `reader`. False: they are in host memory by
+  /// now, and nothing was put there.
+  Result<bool> read_on(Stream& reader, const std::function<Result<void>(const void*)>& work);
   /// Bring the pixels down, unless they are, and give their block, whole pages; waits for the copy.
   /// Nothing is left here. An error of the device: they are gone.
   Result<Block> take_down();
@@ -57,13 +56,14 @@ class DeviceClips {
   DeviceClips& operator=(const DeviceClips&) = delete;
   ~DeviceClips();
 
-  /// A clip to be written; nothing when there is no room, or none is to be taken now. Gives back
-  /// what the governor asks for. Never waits for readers.
+  /// A clip to be written; nothing when there is no room. Nobody's idle memory is given back for
+  /// it. Never waits for readers.
   std::optional<DeviceClip> take();
 
-  /// Give back memory: idle blocks, then the room of clips, which are brought down, until `bytes`
-  /// came back. Returns how many did. Waits for copies.
-  std::uint64_t release(std::uint64_t bytes);
+  // For `IdleMemory`: free at least `bytes`, or all there is, and return how many came. kAll: what
+  // is in use goes as soon as it is not.
+  std::uint64_t free_idle(std::uint64_t bytes);   ///< blocks that lie idle
+  std::uint64_t bring_down(std::uint64_t bytes);  ///< and those of clips; waits for copies
 
   struct Gauges {
     std::uint64_t held_bytes = 0;    ///< of the device, idle blocks too

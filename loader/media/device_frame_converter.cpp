@@ -63,9 +63,8 @@ class DeviceFrameConverter final : public FrameConverter {
 
   Result<void> convert_there(const AVFrame& frame, const FrameGeometry& geometry,
                              std::byte* slot) override {
-    auto done = put_in_line(frame, geometry, slot);
-    writes_there_ = writes_there_ || done.has_value();
-    return done;
+    writes_there_ = true;
+    return put_in_line(frame, geometry, slot);
   }
 
   [[nodiscard]] bool writes_later() const noexcept override { return !waiting_.empty(); }
@@ -109,11 +108,11 @@ class DeviceFrameConverter final : public FrameConverter {
     if (!plan) return plan.error();
     AVFramePtr held(av_frame_clone(&frame));
     if (!held) return device_error(DeviceFault::kOutOfMemory, "holding a frame");
+    held_.push_back(std::move(held));
     const auto* tables = static_cast<const std::byte*>((*plan)->tables.data());
     for (const PixelJob& job : (*plan)->plan.jobs(frame, tables, nullptr, {into, 0, 1})) {
       if (auto done = stream_->convert(job); !done) return done;
     }
-    held_.push_back(std::move(held));
     return held_.size() < kMostHeldFrames ? Result<void>() : give_frames_back();
   }
 

@@ -24,7 +24,8 @@ class BatchBuffer {
   virtual Result<std::byte*> part(std::uint64_t at, std::uint64_t bytes) = 0;
   /// Take a clip that lies on the batch's own device; false: it does not, or no longer.
   virtual Result<bool> take_there(DeviceClip& /*clip*/, std::uint64_t /*at*/) { return false; }
-  /// Give what the consumer gets, its first `bytes` as they were written. Once.
+  /// Give what the consumer gets, its first `bytes` as they were written. Once. On a device the
+  /// rest is not even copied.
   virtual Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t bytes) = 0;
 };
 

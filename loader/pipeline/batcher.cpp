@@ -309,7 +309,10 @@ Result<void> Batcher::write(Clip& clip) {
     if (!pixels) return pixels.error();
     clip.pixels = std::move(*pixels);
   }
-  auto into = buffer_->part(at, part);
+  auto into = [&] {
+    const Timed timed(counters_.batch_wait);
+    return buffer_->part(at, part);
+  }();
   if (!into) return into.error();
   collate_clip(clip.pixels.bytes().first(bytes), options_.transform, options_.window.num_frames,
                {*into, part});

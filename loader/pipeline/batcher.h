@@ -32,8 +32,8 @@ struct BatcherEvents {
 };
 
 /// Takes the line's items in sequence; gives batches, ends of epochs and the failure that ends the
-/// run. Holds the shuffle buffer and the batch being made. Waits only for a free batch buffer. Used
-/// by the lane's thread.
+/// run. Holds the shuffle buffer and the batch being made. Waits only for a free batch buffer and a
+/// device's copies. Used by the lane's thread.
 class Batcher {
  public:
   Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::string device,

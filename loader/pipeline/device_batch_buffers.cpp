@@ -82,9 +82,13 @@ class UploadBuffer final : public BatchBuffer {
 
   Result<bool> take_there(DeviceClip& clip, std::uint64_t at) override {
     if (auto done = begin(); !done) return done.error();
-    return clip.read_on(uploads_.stream(), [&](const void* pixels) {
-      return collate_.put(*uploads_.stream(), pixels, storage_->data() + at);
+    Stream& stream = *uploads_.stream();
+    auto there = clip.read_on(stream, [&](const void* pixels) {
+      return collate_.put(stream, pixels, storage_->data() + at);
     });
+    // The way over the host needs nothing there.
+    if (!there && fault_of(there.error()) == DeviceFault::kOutOfMemory) return false;
+    return there;
   }
 
   Result<std::unique_ptr<Batch::Storage>> finish(std::uint64_t /*bytes*/) override {

@@ -67,6 +67,7 @@ class Loader::Impl {
         toolbox_(
             decode_toolbox({options_, counters_, decoding_gpus(options_, std::move(gpus)),
                             [this](std::string_view text) { say(LogLevel::kWarning, text); }})),
+        clips_give_way_(enrol_clips()),
         decoding_(*toolbox_, clips_, work_, counters_) {
     const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
     for (std::size_t i = 0; i < plan_.lanes; ++i) {
@@ -218,6 +219,17 @@ class Loader::Impl {
     return rooms;
   }
 
+  std::vector<IdleMemory::Holder> enrol_clips() {
+    std::vector<IdleMemory::Holder> holders;
+    for (std::size_t i = 0; i < device_clips_.size(); ++i) {
+      DeviceClips* clips = device_clips_[i].clips.get();
+      if (clips == nullptr) continue;
+      holders.push_back(gpus_[i].governor->idle().add(
+          [clips](std::uint64_t bytes) { return clips->bring_down(bytes); }));
+    }
+    return holders;
+  }
+
   static std::vector<LaneDevice> decoding_gpus(const LoaderOptions& options,
                                                std::vector<LaneDevice> gpus) {
     return options.resource.decode == DecodeDevice::kCpu ? std::vector<LaneDevice>()
@@ -254,6 +266,8 @@ class Loader::Impl {
   ReadService reading_;
   const std::vector<LaneClips> device_clips_;
   const std::unique_ptr<DecodeToolbox> toolbox_;
+  // Behind the idle sessions, which the toolbox enrolled: of those a new one costs less.
+  const std::vector<IdleMemory::Holder> clips_give_way_;
   DecodePool decoding_;
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::thread event_thread_;

@@ -56,6 +56,8 @@ Result<void> ClipCutter::frame(const AVFrame& frame, const WantedFrame& wanted, 
     // given up, and its memory is gone.
     if (ref.clip < next_) continue;
     Making& making = making_[ref.clip];
+    // A frame that failed for one clip comes again for all of them.
+    if (making.written[ref.slot]) continue;
     making.corrupt = making.corrupt || corrupt;
     if (!making.begun) {
       auto memory = begin_(frame);
@@ -85,9 +87,10 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
   }
   if (making.memory.on_device) {
     if (converter_.is_on_device(frame)) {
-      ++frames_written_;
-      return converter_.convert_there(frame, making.geometry,
-                                      making.memory.on_device->data() + index * slot_bytes_);
+      auto done = converter_.convert_there(frame, making.geometry,
+                                           making.memory.on_device->data() + index * slot_bytes_);
+      if (done) ++frames_written_;
+      return done;
     }
     if (auto down = bring_down(making); !down) return down;
   }
@@ -154,7 +157,8 @@ void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
   Result<void> settled = converter_.finish();
   const bool complete = making.slots_written == making.written.size();
   // What is missing is filled in here.
-  if (settled && !complete && making.memory.on_device) settled = bring_down(making);
+  if (settled && !complete && making.slots_written > 0 && making.memory.on_device)
+    settled = bring_down(making);
   const bool keeps_corrupt = context_.options->input.integrity == Integrity::kCompat;
   const bool may_pad = context_.options->window.short_policy != ShortPolicy::kDrop;
   if (!settled && making.slots_written > 0) {

@@ -33,7 +33,7 @@ struct ClipContext {
 
 /// Takes a unit's wanted frames in display order; gives each of its clips exactly once, in order,
 /// as soon as it is complete or cannot be completed any more. Holds the clips that are being made.
-/// Waits only inside `begin`. Used by one thread.
+/// Waits only inside `begin`, and for a device that writes slots. Used by one thread.
 class ClipCutter final : public FrameSink {
  public:
   /// Memory for the next clip, whose first frame this is.

@@ -88,8 +88,9 @@ std::optional<std::uint64_t> Governor::missing(GovernorTime now, std::uint64_t b
   return std::max(over_budget, under_reserve);
 }
 
-std::optional<GpuLease> Governor::try_reserve(GovernorTime now, std::uint64_t bytes) {
-  for (bool again = false;; again = true) {
+std::optional<GpuLease> Governor::try_reserve(GovernorTime now, std::uint64_t bytes,
+                                              WhatIsIdle idle) {
+  for (bool again = idle == WhatIsIdle::kStays;; again = true) {
     std::optional<std::uint64_t> lacks;
     {
       const MutexLock lock(mutex_);

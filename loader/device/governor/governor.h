@@ -60,8 +60,10 @@ class Governor {
   void reading(GovernorTime now, std::uint64_t free_bytes);
 
   /// Grant `bytes`, or nothing: then go another way, do not ask in a loop. Where only room is
-  /// missing, what lies idle is given back first.
-  std::optional<GpuLease> try_reserve(GovernorTime now, std::uint64_t bytes);
+  /// missing, what lies idle is given back first, unless it is worth more than what is asked for.
+  enum class WhatIsIdle { kMakesRoom, kStays };
+  std::optional<GpuLease> try_reserve(GovernorTime now, std::uint64_t bytes,
+                                      WhatIsIdle idle = WhatIsIdle::kMakesRoom);
 
   /// An allocation that was granted did not succeed: somebody else was faster. Starts a cool-down,
   /// each twice as long as the one before until one allocation succeeds.

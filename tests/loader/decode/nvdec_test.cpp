@@ -230,7 +230,7 @@ TEST_F(Nvdec, ALoaderDecodesThere) {
     const Metrics metrics = loader.metrics();
     testing::expect_accounted(metrics);
     if (gpu) {
-      EXPECT_GT(metrics.clips_by_decoder.at("device"), metrics.clips_cut / 2);
+      EXPECT_GT(metrics.clips_by_decoder.at("device"), 0U);
     }
   }
   EXPECT_EQ(order[1], order[0]);

@@ -28,12 +28,17 @@ class NumberConverter final : public FrameConverter {
     return of_device.contains(frame.pts);
   }
   Result<void> convert_there(const AVFrame& frame, const FrameGeometry&, std::byte* slot) override {
+    if (converted == fails_behind) {
+      fails_behind = -1;
+      return Error{.code = ErrorCode::kMemory, .message = "once"};
+    }
     std::memset(slot, static_cast<int>(frame.pts), 64);
     ++converted;
     return {};
   }
   [[nodiscard]] std::uint64_t scratch_bytes() const noexcept override { return 0; }
   int converted = 0;
+  int fails_behind = -1;  // conversions on the device
   std::set<std::int64_t> of_device;
 };
 
@@ -176,6 +181,35 @@ TEST(ClipCutter, AClipThatADeviceMadeStaysThere) {
   EXPECT_EQ(cutting.numbers(1), (std::vector<int>{2, 3}));
 }
 
+// A frame that failed for the second of its clips is decoded again, for both.
+TEST(ClipCutter, AFrameThatComesAgainCountsOnce) {
+  Cutting cutting({{0, 1, 2}, {1, 2, 3}});
+  cutting.converter.of_device = range(0, 4);
+  cutting.converter.fails_behind = 2;
+  ClipCutter cutter(
+      cutting.unit, cutting.context, cutting.converter,
+      [&](const AVFrame&) -> Result<ClipMemory> {
+        ClipMemory memory;
+        memory.on_device = cutting.device_clips->take();
+        return memory;
+      },
+      [&](std::size_t, ClipResult result) { cutting.results.push_back(std::move(result)); });
+  AVFramePtr frame(av_frame_alloc());
+  frame->width = frame->height = 16;
+  const auto give = [&](std::int64_t number, std::vector<SlotRef> slots) {
+    frame->pts = number;
+    return cutter.frame(*frame, {number, number, std::move(slots)}, false).has_value();
+  };
+  EXPECT_TRUE(give(0, {{0, 0}}));
+  EXPECT_FALSE(give(1, {{0, 1}, {1, 0}}));
+  EXPECT_TRUE(give(1, {{0, 1}, {1, 0}}));
+  EXPECT_TRUE(give(2, {{0, 2}, {1, 1}}));
+  EXPECT_TRUE(give(3, {{1, 2}}));
+  ASSERT_EQ(cutting.results.size(), 2U);
+  EXPECT_EQ(cutting.numbers(0), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(cutting.numbers(1), (std::vector<int>{1, 2, 3}));
+}
+
 TEST(ClipCutter, CorruptClipsAreLostUnderStrictAndMarkedUnderCompat) {
   Cutting strict({{0, 1}, {2, 3}});
   strict.run(range(0, 4), {1});
@@ -248,7 +282,7 @@ TEST(ClipCutterProperty, EveryWindowOnceWhateverComesOut) {
       ASSERT_EQ(cutting.numbers(w), std::vector<int>(windows[w].begin(), windows[w].end()));
     }
     ASSERT_EQ(cutting.pool.in_use(), complete) << "those of the device came down to be looked at";
-    cutting.device_clips->release(1_MiB);
+    cutting.device_clips->free_idle(1_MiB);
     ASSERT_EQ(cutting.device_clips->gauges().held_bytes, 0U);
   }
 }
