@@ -6,6 +6,7 @@
 
 #include "loader/device/cuda/cuda_core.h"
 #include "loader/device/cuda/cuda_error.h"
+#include "loader/device/cuda/kernels.h"
 
 namespace shardreel::cuda {
 namespace {
@@ -191,6 +192,7 @@ Result<std::shared_ptr<Device>> open_device(std::uint32_t index, std::uint64_t p
       !done) {
     return failed(done.error());
   }
+  if (auto done = check(load_kernels(), "loading its kernels"); !done) return failed(done.error());
   if (auto done = make_pool(*core); !done) return failed(done.error());
   return std::shared_ptr<Device>(std::make_shared<CudaDevice>(std::move(core)));
 }

@@ -17,6 +17,12 @@ __global__ void collate_clip(CollateJob job) {
   if (at < job.frames * job.pixels) collate_pixel(job, at);
 }
 
+cudaError_t load_kernels() {
+  cudaFuncAttributes attributes{};
+  const cudaError_t first = cudaFuncGetAttributes(&attributes, convert_pixels);
+  return first != cudaSuccess ? first : cudaFuncGetAttributes(&attributes, collate_clip);
+}
+
 cudaError_t launch_convert_pixels(const PixelJob& job, cudaStream_t stream) {
   const dim3 block(kBlockWidth, kBlockHeight);
   const dim3 grid(static_cast<unsigned>((job.width + kBlockWidth - 1) / kBlockWidth),

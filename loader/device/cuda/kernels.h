@@ -9,6 +9,10 @@
 
 namespace shardreel::cuda {
 
+/// Load them to the current device now: by themselves they would be at the first launch, when there
+/// may be no memory left. Fails where they were not built for the device.
+cudaError_t load_kernels();
+
 /// Put the work into the stream's line. The device of the stream is current.
 cudaError_t launch_convert_pixels(const PixelJob& job, cudaStream_t stream);
 cudaError_t launch_collate_clip(const CollateJob& job, cudaStream_t stream);
