@@ -125,6 +125,12 @@ cudaError_t cudaDeviceGetPCIBusId(char* text, int length, int device) {
   std::snprintf(text, static_cast<std::size_t>(length), "0000:%02x:00.0", device);
   return cudaSuccess;
 }
+cudaError_t cudaDriverGetVersion(int* version) {
+  FAKE_READY();
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) { return cudaDriverGetVersion(version); }
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   FAKE_READY();
   const std::lock_guard lock(state().mutex);
@@ -186,6 +192,16 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   auto* line = stream_of(stream);
   if (line == nullptr) return misuse("a free on no stream", cudaErrorInvalidResourceHandle);
   line->push([data] { free_block(data); });
+  return cudaSuccess;
+}
+cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  FAKE_READY();
+  const std::lock_guard lock(state().mutex);
+  const int device = current_device();
+  const bool fits = state().used_on(device) + bytes <= state().options.memory_bytes;
+  *data = fails_now() || !fits ? nullptr : poisoned(bytes);
+  if (*data == nullptr) return remember(cudaErrorMemoryAllocation);
+  state().blocks[static_cast<const char*>(*data)] = {bytes, device, nullptr};
   return cudaSuccess;
 }
 cudaError_t cudaFree(void* data) {
