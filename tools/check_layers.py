@@ -50,7 +50,7 @@ DOORS = [
     (r"xxhash\.h$", r"tools/|loader/(\w+/)+\w+\.cpp$|shards/shard_i\w+\.cpp$"),
     (r"sqlite3\.h$", r"tools/commands/companion_\w+\.cpp$"),
     (r"CLI/", r"tools/"),
-    (r"cuda|nv", r"loader/device/cuda/|loader/decode/nvdec"),
+    (r"cuda|nv", r"loader/device/cuda/|loader/decode/nvdec|loader/base/trace_range\.cpp$"),
     (r"(gtest|gmock)/", r"$^"),
     (r"benchmark/", r"$^"),
 ]

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "loader/base/mutex.h"
+#include "loader/base/trace_range.h"
 
 namespace shardreel {
 
@@ -126,6 +127,7 @@ Result<void> BatchUploads::upload(PinnedBlock block, std::uint64_t bytes, Device
 Result<void> BatchUploads::begin(DeviceBatch& to) { return state_->stream->wait(*to.slot_->used); }
 
 Result<void> BatchUploads::upload(PinnedBlock block, std::span<const Part> parts, DeviceBatch& to) {
+  const TraceRange range("upload");
   auto* memory = static_cast<std::byte*>(to.slot_->memory.data());
   for (const Part& part : parts) {
     auto done = state_->stream->copy(memory + part.at, block.data() + part.at, part.bytes);

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "loader/base/trace_range.h"
 #include "loader/batch/collate.h"
 #include "loader/media/frame_geometry.h"
 
@@ -139,6 +140,7 @@ bool Batcher::leave(const ClipId& id, const std::stop_token& stop) {
 /// A state taken while others leave for the clip's sake says that it has not come yet: it then
 /// comes again, and the rest leave.
 bool Batcher::shuffle(ClipItem item, const std::stop_token& stop) {
+  const TraceRange range("shuffle");
   const ClipId id = item.result.clip->info.id;
   const std::uint64_t bytes = item.result.clip->item_bytes();
   const std::uint64_t run = restarts_;

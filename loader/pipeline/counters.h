@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "loader/base/mutex.h"
+#include "loader/base/trace_range.h"
 #include "loader/decode/placement.h"
 #include "shardreel/error.h"
 #include "shardreel/metrics.h"
@@ -27,6 +28,8 @@ using Count = std::atomic<std::uint64_t>;
 /// Seconds spent somewhere, added up in nanoseconds.
 class Stopwatch {
  public:
+  /// `stage` is what it is called on a time line.
+  explicit Stopwatch(const char* stage) : stage_(stage) {}
   void add(std::chrono::steady_clock::duration spent) {
     nanoseconds_ += static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::nanoseconds>(spent).count());
@@ -34,20 +37,24 @@ class Stopwatch {
   [[nodiscard]] double seconds() const {
     return static_cast<double>(nanoseconds_.load(std::memory_order_relaxed)) * 1e-9;
   }
+  [[nodiscard]] const char* stage() const { return stage_; }
 
  private:
+  const char* const stage_;
   Count nanoseconds_{0};
 };
 
-/// Adds the time of a scope to a stopwatch.
+/// Adds the time of a scope to a stopwatch, and shows it on time lines.
 class Timed {
  public:
-  explicit Timed(Stopwatch& watch) : watch_(watch), begin_(std::chrono::steady_clock::now()) {}
+  explicit Timed(Stopwatch& watch)
+      : range_(watch.stage()), watch_(watch), begin_(std::chrono::steady_clock::now()) {}
   Timed(const Timed&) = delete;
   Timed& operator=(const Timed&) = delete;
   ~Timed() { watch_.add(std::chrono::steady_clock::now() - begin_); }
 
  private:
+  const TraceRange range_;
   Stopwatch& watch_;
   std::chrono::steady_clock::time_point begin_;
 };
@@ -63,7 +70,8 @@ struct Counters {
   std::array<Count, kErrorCodes> lost{};     // clips, by ErrorCode
   std::array<Count, kDropReasons> dropped{};
   std::array<Count, kDecodePaths> decoded_by{};  // clips, by DecodePath, where there is a choice
-  Stopwatch consumer_wait, read_wait, demux, decode, decode_idle, batch_wait;
+  Stopwatch consumer_wait{"consumer wait"}, read_wait{"read wait"}, demux{"demux"};
+  Stopwatch decode{"decode"}, decode_idle{"decode idle"}, batch_wait{"batch wait"};
 
   void drop(DropReason reason, std::uint64_t clips_dropped) {
     dropped[static_cast<std::size_t>(reason)] += clips_dropped;

@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include "loader/base/trace_range.h"
 #include "loader/read/http/remote_shape.h"
 #include "loader/read/open_index.h"
 #include "shardreel/shard_url.h"
@@ -198,6 +199,7 @@ std::unique_ptr<SampleReader> ShardSlot::make_reader(std::unique_ptr<ByteStream>
 /// process.
 ReadStep ShardSlot::step_or_fail() {
   if (broken_) return ShardEnd{};
+  const TraceRange range("read");
   try {
     return reader_->step();
   } catch (const std::exception& error) {

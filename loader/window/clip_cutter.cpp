@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "loader/base/stream_copy.h"
+#include "loader/base/trace_range.h"
 
 namespace shardreel {
 
@@ -98,6 +99,7 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
   if (!converted_.empty() && converted_geometry_ == making.geometry && !converter_.writes_later()) {
     stream_copy(into.data(), converted_.data(), into.size());
   } else {
+    const TraceRange range("convert");
     if (auto done = converter_.convert(frame, making.geometry, into); !done) return done;
     converted_geometry_ = making.geometry;
   }
