@@ -105,6 +105,10 @@ int run(int argc, char** argv, std::string& last_step) {
   CLI::App* plan_app =
       app.add_subcommand("plan", "Print the memory plan of these options; nothing is fed");
   add_option_flags(*plan_app, plan.flags);
+  plan_app
+      ->add_option("--assume-video", plan.assume_video,
+                   "Plan a GPU's decoders for such videos, not for those in the index")
+      ->type_name("WxH:CODEC[:BITS]");
   plan_app->add_flag("--json", plan.json, "Print one JSON object on standard output");
 
   InspectCommand inspect;

@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "loader/base/stream_copy.h"
-#include "loader/base/trace_range.h"
 #include "loader/batch/half.h"
 #include "shardreel/batch.h"
 
@@ -113,7 +112,6 @@ void collate_clip(std::span<const std::byte> clip, const TransformOptions& optio
                   std::uint32_t num_frames, std::span<std::byte> batch_part) {
   assert(batch_part.size() == clip.size() * element_bytes(options.dtype));
   if (num_frames == 0 || clip.empty()) return;
-  const TraceRange range("batch");
   const std::size_t channels = options.color == ColorMode::kRgb ? 3 : 1;
   const bool keeps_order = channels == 1 || options.layout == Layout::kThwc;
   if (options.dtype == DType::kUint8 && keeps_order) {

@@ -149,6 +149,7 @@ void BlockPool::give_back(std::byte* data) noexcept {
 }
 
 std::size_t BlockPool::count() const noexcept { return state_->count; }
+std::uint64_t BlockPool::block_bytes() const noexcept { return state_->block_bytes; }
 
 std::size_t BlockPool::in_use() const {
   const MutexLock lock(state_->mutex);

@@ -52,6 +52,7 @@ class BlockPool {
   [[nodiscard]] static std::uint64_t block_bytes_for(std::uint64_t payload);
 
   [[nodiscard]] std::size_t count() const noexcept;
+  [[nodiscard]] std::uint64_t block_bytes() const noexcept;
   [[nodiscard]] std::size_t in_use() const;
   [[nodiscard]] std::uint64_t resident_bytes() const;  ///< of pages faulted in so far
 

@@ -13,6 +13,7 @@ std::string_view to_string(MemoryTag tag) noexcept {
     case MemoryTag::kBatch: return "batch";
     case MemoryTag::kHeld: return "held";
     case MemoryTag::kPackets: return "packets";
+    case MemoryTag::kPinned: return "pinned";
   }
   return "encoded";
 }

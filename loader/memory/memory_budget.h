@@ -14,8 +14,8 @@
 namespace shardreel {
 
 /// What bytes are for.
-enum class MemoryTag : std::uint8_t { kEncoded, kDecode, kClip, kBatch, kHeld, kPackets };
-inline constexpr std::size_t kMemoryTags = 6;
+enum class MemoryTag : std::uint8_t { kEncoded, kDecode, kClip, kBatch, kHeld, kPackets, kPinned };
+inline constexpr std::size_t kMemoryTags = 7;
 [[nodiscard]] std::string_view to_string(MemoryTag tag) noexcept;
 
 /// Counts bytes in use by tag, with peaks; the peak of the sum is taken at one moment. Thread-safe.

@@ -297,6 +297,7 @@ bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
 
 /// Write a clip into the next place of the batch that is being made.
 Result<void> Batcher::write(Clip& clip) {
+  const TraceRange range("batch");
   const std::uint64_t bytes = clip_elements();
   const std::uint64_t part = bytes * element_bytes(options_.transform.dtype);
   const std::uint64_t at = infos_.size() * part;

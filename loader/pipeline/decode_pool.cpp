@@ -20,7 +20,10 @@ constexpr std::uint64_t kWellBehind = 2;
 /// One decode thread's tools.
 class DecodePool::Worker {
  public:
-  Worker(DecodePool& pool, std::size_t thread) : pool_(pool), tools_(pool.tools_.make(thread)) {}
+  Worker(DecodePool& pool, std::size_t thread) : pool_(pool), tools_(pool.tools_.make(thread)) {
+    if (tools_.device)
+      pinned_ = pool.pinned_.try_reserve(pool.clips_.block_bytes(), MemoryTag::kPinned);
+  }
 
   void run(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
@@ -89,11 +92,13 @@ class DecodePool::Worker {
   }
 
   DecodePool& pool_;
+  std::optional<Reservation> pinned_;  // of the tools' clip on its way down; goes after them
   const DecodeTools tools_;
 };
 
-DecodePool::DecodePool(DecodeToolbox& tools, BlockPool& clips, Signal& work, Counters& counters)
-    : tools_(tools), clips_(clips), work_(work), counters_(counters) {}
+DecodePool::DecodePool(DecodeToolbox& tools, BlockPool& clips, MemoryShare& pinned, Signal& work,
+                       Counters& counters)
+    : tools_(tools), clips_(clips), pinned_(pinned), work_(work), counters_(counters) {}
 
 void DecodePool::start(std::vector<DecodeLane> lanes, std::size_t threads) {
   lanes_ = std::move(lanes);

@@ -29,7 +29,9 @@ struct DecodeLane {
 /// serve its lanes first unless another is well behind: their clips can stay there.
 class DecodePool {
  public:
-  DecodePool(DecodeToolbox& tools, BlockPool& clips, Signal& work, Counters& counters);
+  /// `pinned` has a clip for each thread whose tools include a GPU's.
+  DecodePool(DecodeToolbox& tools, BlockPool& clips, MemoryShare& pinned, Signal& work,
+             Counters& counters);
   DecodePool(const DecodePool&) = delete;
   DecodePool& operator=(const DecodePool&) = delete;
   ~DecodePool() { stop(); }
@@ -46,6 +48,7 @@ class DecodePool {
 
   DecodeToolbox& tools_;
   BlockPool& clips_;
+  MemoryShare& pinned_;
   Signal& work_;
   Counters& counters_;
   std::vector<DecodeLane> lanes_;

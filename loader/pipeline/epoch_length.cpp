@@ -42,16 +42,10 @@ class ClipCounter {
   }
 
   Result<void> open() {
-    const auto path = local_shard_path(shard_);
-    if (!path) return unknown(fmt::format("{} is no file, so it has no index", shard_));
-    auto stream = open_file(*path);
-    if (!stream) return std::move(stream.error());
-    file_ = (*stream)->random_access();
-    OpenedIndex opened = open_index(shard_, options_.input.index_dir, *file_);
-    if (opened.ignored) return unknown(opened.ignored->describe());
-    if (!opened.index)
-      return unknown(fmt::format("{} has no index (`shardreel index` makes it)", shard_));
-    index_ = std::move(opened.index);
+    auto fresh = fresh_index(shard_, options_.input.index_dir);
+    if (!fresh) return std::move(fresh.error());
+    file_ = std::move(fresh->file);
+    index_ = std::move(fresh->index);
     return {};
   }
 

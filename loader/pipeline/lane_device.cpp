@@ -50,6 +50,11 @@ std::uint64_t release(const LaneDevice& gpu) {
 
 bool is_gpu(std::string_view device) { return device.starts_with("cuda:"); }
 
+bool gpus_decode(const ResourceOptions& options) {
+  return options.decode == DecodeDevice::kCuda ||
+         (options.decode == DecodeDevice::kAuto && std::ranges::any_of(options.devices, is_gpu));
+}
+
 Result<GpuShares> gpu_shares(const ResourceOptions& options, std::uint64_t total_bytes) {
   GpuShares shares;
   const auto budget = resolve_share("gpu_memory_bytes", options.gpu_memory_bytes, total_bytes);

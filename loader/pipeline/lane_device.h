@@ -37,6 +37,9 @@ std::uint64_t release(const LaneDevice& gpu);
 /// Whether a lane's batches are in a GPU's memory.
 [[nodiscard]] bool is_gpu(std::string_view device);
 
+/// Whether GPUs may decode: `auto` has them do it where batches are theirs.
+[[nodiscard]] bool gpus_decode(const ResourceOptions& options);
+
 /// Open GPUs and take a first reading of their memory. With `decode = cuda`, fails where their
 /// decoders cannot be used at all.
 Result<std::vector<LaneDevice>> open_gpus(const std::vector<std::string>& names,

@@ -68,7 +68,7 @@ class Loader::Impl {
             decode_toolbox({options_, counters_, decoding_gpus(options_, std::move(gpus)),
                             [this](std::string_view text) { say(LogLevel::kWarning, text); }})),
         clips_give_way_(enrol_clips()),
-        decoding_(*toolbox_, clips_, work_, counters_) {
+        decoding_(*toolbox_, clips_, pinned_, work_, counters_) {
     const std::uint64_t world = *options_.batch.world_size * plan_.lanes;
     for (std::size_t i = 0; i < plan_.lanes; ++i) {
       lanes_.push_back(std::make_unique<Lane>(
@@ -200,6 +200,7 @@ class Loader::Impl {
   /// A lane's GPU with its room for clips, where it decodes, too.
   struct LaneClips {
     std::shared_ptr<Device> device;
+    std::optional<Reservation> pinned;   // of its way down; goes after it
     std::unique_ptr<DeviceClips> clips;  // null: clips go through host memory
   };
   std::vector<LaneClips> room_for_clips(const std::vector<LaneDevice>& gpus) {
@@ -213,8 +214,11 @@ class Loader::Impl {
       if (!room) {
         say(LogLevel::kWarning, gpu.device->id().to_string() + " holds no clips, they go through " +
                                     "host memory: " + room.error().message);
+        rooms.push_back({gpu.device, std::nullopt, nullptr});
+        continue;
       }
-      rooms.push_back({gpu.device, room ? std::move(*room) : nullptr});
+      auto pinned = pinned_.try_reserve(plan_.clip_bytes, MemoryTag::kPinned);
+      rooms.push_back({gpu.device, std::move(pinned), std::move(*room)});
     }
     return rooms;
   }
@@ -258,6 +262,7 @@ class Loader::Impl {
   Counters counters_;
   BlockPool clips_;
   BlockPool packet_pages_;
+  MemoryShare pinned_{ledger_, "pinned clips", plan_.pinned_bytes};
   Signal work_;
   boost::asio::io_context loop_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> keep_running_{

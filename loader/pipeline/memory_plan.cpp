@@ -151,7 +151,13 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
   const std::uint64_t least_decode = kLeastDecoder + product(plan.open_clips, plan.clip_bytes);
   const std::uint64_t batches = product(plan.lanes * plan.lane_host_batches, plan.batch_bytes);
   const std::uint64_t least_rest = product(plan.lanes, least_encoded + least_decode);
-  const std::uint64_t fixed = batches + least_rest;
+  // A clip that does not stay on its GPU comes down through one of its decode thread, and one that
+  // has to leave its lane's room there through one of the lane.
+  if (gpus_decode(options.resource)) {
+    const std::uint64_t rooms = plan.on_gpus ? plan.lanes : 0;
+    plan.pinned_bytes = product(options.resource.decode_threads + rooms, plan.clip_bytes);
+  }
+  const std::uint64_t fixed = batches + plan.pinned_bytes + least_rest;
   plan.smallest_bytes = fixed + shuffle;
   if (shuffles && half) {
     // The tier's largest unit grows with memory_bytes, by a sixteenth of the half at most.
@@ -174,7 +180,8 @@ Result<MemoryPlan> make_memory_plan(const LoaderOptions& options) {
                  {}};
   }
 
-  const std::uint64_t rest = (plan.memory_bytes - batches - shuffle) / plan.lanes;
+  const std::uint64_t rest =
+      (plan.memory_bytes - batches - plan.pinned_bytes - shuffle) / plan.lanes;
   const std::uint64_t most_encoded =
       std::max(least_encoded, std::min(kMostEncoded, rest - least_decode));
   const std::uint64_t encoded = std::clamp(rest / 4, least_encoded, most_encoded);
@@ -219,6 +226,12 @@ std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
        fmt::format("decoders, their frames, and clips being made ({} decode threads)",
                    options.resource.decode_threads)},
   };
+  if (pinned_bytes > 0) {
+    rows.push_back({"pinned clips", pinned_bytes,
+                    fmt::format("on their way down from a GPU: {} decode threads and {} lanes x {}",
+                                options.resource.decode_threads, on_gpus ? lanes : 0,
+                                format_bytes(clip_bytes))});
+  }
   if (remote.streams > 0) {
     rows.push_back({"network", remote.total_bytes(),
                     fmt::format("ranges of {} a shard in flight, {} pages of {}, {} connections",
@@ -226,14 +239,6 @@ std::vector<PlanRow> MemoryPlan::rows(const LoaderOptions& options) const {
                                 format_bytes(RemoteShape::kPageBytes), remote.connections)});
   }
   return rows;
-}
-
-std::vector<PlanRow> MemoryPlan::gpu_rows(const LoaderOptions& options) const {
-  if (!on_gpus) return {};
-  return {
-      {"batches", BatchUploads::device_bytes(batch_bytes, lane_batches),
-       fmt::format("(prefetch_batches {} + held_batches {}) x {}", options.batch.prefetch_batches,
-                   options.batch.held_batches, format_bytes(batch_bytes))}};
 }
 
 }  // namespace shardreel

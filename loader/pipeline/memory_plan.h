@@ -34,11 +34,10 @@ struct MemoryPlan {
   std::uint64_t inline_bytes = 0;            ///< members up to this are read whole
   std::uint64_t open_clips = 1;              ///< clips of one video that are being made at one time
   RemoteShape remote;                        ///< of the process; `streams` 0 when nothing is remote
+  std::uint64_t pinned_bytes = 0;            ///< of clips on their way down from a GPU
   std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes that these options can run with
 
   [[nodiscard]] std::vector<PlanRow> rows(const LoaderOptions& options) const;
-  /// Of each GPU's memory; none where batches are the host's.
-  [[nodiscard]] std::vector<PlanRow> gpu_rows(const LoaderOptions& options) const;
 };
 
 /// What a clip takes besides pixels and fields, before and after it is decoded: frame numbers and

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "loader/pipeline/epoch_length.h"
+#include "loader/pipeline/gpu_plan.h"
 #include "loader/pipeline/rank.h"
 #include "loader/pipeline/resolve.h"
 #include "shardreel/loader.h"
@@ -11,7 +13,27 @@
 
 namespace shardreel {
 
-Result<MemoryPlanReport> plan(const LoaderOptions& options) {
+Result<AssumedVideo> AssumedVideo::parse(std::string_view text) {
+  static const std::regex form("([0-9]{1,5})x([0-9]{1,5}):([a-z0-9_]+)(:(8|10|12))?");
+  std::match_results<std::string_view::const_iterator> parts;
+  AssumedVideo video;
+  if (std::regex_match(text.begin(), text.end(), parts, form)) {
+    video.width = static_cast<std::uint32_t>(std::stoul(parts[1]));
+    video.height = static_cast<std::uint32_t>(std::stoul(parts[2]));
+    video.codec = parts[3];
+    if (parts[5].matched) video.bits = static_cast<std::uint32_t>(std::stoul(parts[5]));
+  }
+  if (video.width == 0 || video.height == 0) {
+    return Error{.code = ErrorCode::kInvalidOption,
+                 .message = fmt::format("assume-video '{}': expected WIDTHxHEIGHT:CODEC, such as "
+                                        "1920x1080:h264, or with bits, 1920x1080:hevc:10",
+                                        text)};
+  }
+  return video;
+}
+
+Result<MemoryPlanReport> plan(const LoaderOptions& options,
+                              const std::optional<AssumedVideo>& assumed) {
   auto resolved = resolve(options, process_environment(), ResolveTo::kPlan);
   if (!resolved) return resolved.error();
   const auto shards = resolve_shards(options);
@@ -19,7 +41,10 @@ Result<MemoryPlanReport> plan(const LoaderOptions& options) {
   const MemoryPlan& plan = resolved->plan;
   MemoryPlanReport report;
   report.rows = plan.rows(resolved->options);
-  report.gpu_rows = plan.gpu_rows(resolved->options);
+  auto gpus = plan_gpus(resolved->options, plan, *shards, assumed);
+  if (!gpus) return gpus.error();
+  report.gpu_rows = std::move(gpus->rows);
+  report.gpu_videos = std::move(gpus->videos);
   report.gpu_memory_bytes = resolved->options.resource.gpu_memory_bytes;
   report.memory_bytes = plan.memory_bytes;
   report.clip_bytes = plan.clip_bytes;
@@ -73,6 +98,7 @@ std::string MemoryPlanReport::table() const {
     text += fmt::format("each GPU, of gpu_memory_bytes {}\n", gpu_memory_bytes);
     text += share_lines(gpu_rows, "the CUDA context comes on top");
   }
+  if (!gpu_videos.empty()) text += fmt::format("  decoder sessions: {}\n", gpu_videos);
   text += fmt::format("the least memory_bytes for these options: {} ({} bytes)",
                       format_bytes(smallest_bytes), smallest_bytes);
   text += epoch ? fmt::format("\nan epoch of this rank: {} clips in {} batches", epoch->clips,
@@ -94,6 +120,8 @@ std::string MemoryPlanReport::to_json() const {
   json["gpu_memory_bytes"] =
       gpu_rows.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(gpu_memory_bytes);
   json["gpu_shares"] = share_list(gpu_rows);
+  json["gpu_videos"] =
+      gpu_videos.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(gpu_videos);
   return json.dump();
 }
 

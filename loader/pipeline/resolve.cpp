@@ -68,6 +68,7 @@ std::vector<std::string> problems_of(LoaderOptions options, ResolveTo purpose) {
   if (purpose == ResolveTo::kPlan && std::ranges::all_of(devices, is_gpu)) {
     for (std::string& device : devices) device.replace(0, device.find(':'), "cpu");
   }
+  if (purpose == ResolveTo::kPlan) options.resource.decode = DecodeDevice::kCpu;
   return options.validate();
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // From a shard to its index.
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -20,5 +21,13 @@ struct OpenedIndex {
 /// file (64 KiB of it are read).
 OpenedIndex open_index(const std::string& url, const std::string& index_dir,
                        const RandomAccess& file);
+
+/// A shard's file with its index.
+struct FreshIndex {
+  std::shared_ptr<const RandomAccess> file;
+  ShardIndex index;
+};
+/// Open a shard that has to have one. kInvalidOption says what it lacks, and what would help.
+Result<FreshIndex> fresh_index(const std::string& url, const std::string& index_dir);
 
 }  // namespace shardreel

@@ -86,6 +86,7 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
     making.frame_width = frame.width;
     making.frame_height = frame.height;
   }
+  const TraceRange range("convert");
   if (making.memory.on_device) {
     if (converter_.is_on_device(frame)) {
       auto done = converter_.convert_there(frame, making.geometry,
@@ -99,7 +100,6 @@ Result<void> ClipCutter::write_slot(const AVFrame& frame, Making& making, std::u
   if (!converted_.empty() && converted_geometry_ == making.geometry && !converter_.writes_later()) {
     stream_copy(into.data(), converted_.data(), into.size());
   } else {
-    const TraceRange range("convert");
     if (auto done = converter_.convert(frame, making.geometry, into); !done) return done;
     converted_geometry_ = making.geometry;
   }

@@ -84,6 +84,18 @@ class PlanTest(unittest.TestCase):
         plan = json.loads(run("plan", SHARDS, "--memory-bytes", "1GiB", "--json").out)
         self.assertEqual(plan["memory_bytes"], 1 << 30)
 
+    def test_a_gpu_is_planned_for_where_there_is_none(self):
+        asked = ["plan", SHARDS, *SMALL, "--devices", "cuda:0", "--decode", "cuda", "--decode-threads", "2"]
+        table = run(*asked, "--assume-video", "1920x1080:h264")
+        self.assertEqual(table.returncode, 0, table.err)
+        # 21 surfaces to decode into and as many to read from, of 1920x1088, and 64 MiB: 189.5 MiB.
+        self.assertRegex(table.out, r"decoders +379\.0 MiB  2 decode threads x 189\.5 MiB")
+        self.assertIn("decoder sessions: assumed: 1920x1080 h264", table.out)
+        for wrong in ("1920:h264", "1920x1080:h265", "0x1080:h264", "1920x1080"):
+            refused = run(*asked, "--assume-video", wrong)
+            self.assertEqual(refused.returncode, 2, wrong)
+            self.assertIn("h264", refused.err)
+
     def test_the_figure_that_would_do_does(self):
         refused = run("plan", SHARDS, "--memory-bytes", "1MiB")
         self.assertEqual(refused.returncode, 2)

@@ -12,7 +12,18 @@ namespace shardreel::tools {
 
 int run_plan(const PlanCommand& command) {
   const auto options = read_options(command.flags);
-  const auto report = options ? plan(*options) : Result<MemoryPlanReport>(options.error());
+  std::optional<AssumedVideo> assumed;
+  Result<MemoryPlanReport> report = MemoryPlanReport{};
+  if (!options) report = options.error();
+  if (report && !command.assume_video.empty()) {
+    auto video = AssumedVideo::parse(command.assume_video);
+    if (video) {
+      assumed = std::move(*video);
+    } else {
+      report = video.error();
+    }
+  }
+  if (report) report = plan(*options, assumed);
   if (!report) {
     fmt::print(stderr, "shardreel plan: {}\n", for_terminal(report.error().describe()));
     return kExitUsage;

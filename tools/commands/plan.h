@@ -7,6 +7,7 @@ namespace shardreel::tools {
 
 struct PlanCommand {
   OptionFlags flags;
+  std::string assume_video;  ///< "1920x1080:h264"; empty = what the index has
   bool json = false;
 };
 

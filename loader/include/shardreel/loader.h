@@ -115,11 +115,12 @@ struct PlanRow {
 };
 struct MemoryPlanReport {
   std::vector<PlanRow> rows;
-  std::vector<PlanRow> gpu_rows;     ///< of each GPU that has a lane; empty without
-  std::string gpu_memory_bytes;      ///< the budget of each GPU, as the option says it
-  std::uint64_t memory_bytes = 0;    ///< the budget
-  std::uint64_t clip_bytes = 0;      ///< of one clip in the shuffle buffer
-  std::uint64_t batch_bytes = 0;     ///< of one batch
+  std::vector<PlanRow> gpu_rows;   ///< of each GPU that is used; empty without
+  std::string gpu_videos;          ///< whose decoder sessions are in there: assumed, from the index
+  std::string gpu_memory_bytes;    ///< the budget of each GPU, as the option says it
+  std::uint64_t memory_bytes = 0;  ///< the budget
+  std::uint64_t clip_bytes = 0;    ///< of one clip in the shuffle buffer
+  std::uint64_t batch_bytes = 0;   ///< of one batch
   std::uint64_t shuffle_clips = 0;   ///< that fit into the shuffle buffer
   std::uint64_t smallest_bytes = 0;  ///< the least memory_bytes these options can run with
   std::optional<EpochSize> epoch;    ///< of this process's first lane, in the first epoch
@@ -129,7 +130,17 @@ struct MemoryPlanReport {
   [[nodiscard]] std::string to_json() const;
 };
 
+/// What a GPU's decoders are planned for where no index says what videos there are.
+struct AssumedVideo {
+  std::uint32_t width = 0, height = 0;
+  std::string codec;       ///< FFmpeg's name, "h264"
+  std::uint32_t bits = 8;  ///< of a sample
+  /// From "1920x1080:h264", "3840x2160:hevc:10". kInvalidOption.
+  static Result<AssumedVideo> parse(std::string_view text);
+};
+
 /// Return the plan, or kMemory naming the figure that would do, or kInvalidOption.
-Result<MemoryPlanReport> plan(const LoaderOptions& options);
+Result<MemoryPlanReport> plan(const LoaderOptions& options,
+                              const std::optional<AssumedVideo>& assumed = {});
 
 }  // namespace shardreel

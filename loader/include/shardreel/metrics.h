@@ -10,7 +10,7 @@
 
 namespace shardreel {
 
-/// Bytes in use under one tag: "encoded", "packets", "decode", "clip", "batch", "held".
+/// Bytes in use under one tag: "encoded", "packets", "decode", "clip", "batch", "held", "pinned".
 struct TagUse {
   std::uint64_t now = 0;
   std::uint64_t peak = 0;

@@ -28,6 +28,29 @@ TEST(MemoryPlan, TheDefaultsSpendTheBudgetAndNoMore) {
   EXPECT_GE(sum(*plan, options), plan->memory_bytes - 1_MiB);
 }
 
+TEST(MemoryPlan, ClipsOnTheirWayDownFromGpusAreInIt) {
+  LoaderOptions options;
+  options.resource.decode_threads = 6;
+  options.resource.devices = {"cuda:0", "cuda:1"};
+  options.resource.decode = DecodeDevice::kCpu;
+  const std::uint64_t without = make_memory_plan(options)->smallest_bytes;
+  EXPECT_EQ(make_memory_plan(options)->pinned_bytes, 0U);
+  options.resource.decode = DecodeDevice::kAuto;
+  const auto plan = make_memory_plan(options);
+  const std::uint64_t clip = 16U * 224 * 224 * 3;
+  EXPECT_EQ(plan->pinned_bytes, (6 + 2) * clip) << "one a thread, one a lane";
+  EXPECT_EQ(plan->rows(options).back().share, "pinned clips");
+  EXPECT_EQ(plan->rows(options).back().bytes, plan->pinned_bytes);
+  EXPECT_EQ(plan->smallest_bytes, without + 2 * plan->pinned_bytes) << "half is the shuffle's";
+  EXPECT_LE(sum(*plan, options), plan->memory_bytes);
+  EXPECT_GE(sum(*plan, options), plan->memory_bytes - 1_MiB);
+  EXPECT_EQ(plan->lane_shuffle_bytes, 512_MiB) << "decides the order, and does not change";
+  options.resource.devices = {"cpu:0"};
+  EXPECT_EQ(make_memory_plan(options)->pinned_bytes, 0U) << "the CPU decodes for CPU lanes";
+  options.resource.decode = DecodeDevice::kCuda;
+  EXPECT_EQ(make_memory_plan(options)->pinned_bytes, 6 * clip) << "no room on a GPU to leave";
+}
+
 TEST(MemoryPlan, WhatDoesNotFitIsRefusedWithTheFigureThatWould) {
   LoaderOptions options;
   options.resource.memory_bytes = "100MiB";
@@ -73,6 +96,8 @@ TEST(MemoryPlanProperty, SharesNeverExceedTheBudget) {
     options.input.open_videos = static_cast<std::uint32_t>(1 + random() % 32);
     if (random() % 3 == 0) options.resource.shuffle_domain = ShuffleDomain::kPackets;
     options.window.windows_per_video = random() % 2;
+    if (random() % 3 == 0) options.resource.decode = DecodeDevice::kCuda;
+    options.resource.decode_threads = static_cast<std::uint32_t>(1 + random() % 16);
     const auto plan = make_memory_plan(options);
     if (!plan) continue;
     ASSERT_LE(plan->most_unit_bytes, plan->packet_bytes);

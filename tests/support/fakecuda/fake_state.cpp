@@ -145,6 +145,13 @@ std::size_t live() {
   return s.blocks.size() + s.pinned.size() + s.streams.size() + s.events.size() + s.pools.size();
 }
 
+std::uint64_t pinned_bytes() {
+  const std::lock_guard lock(state().mutex);
+  std::uint64_t bytes = 0;
+  for (const auto& [at, block] : state().pinned) bytes += block.bytes;
+  return bytes;
+}
+
 void abandon() {
   std::map<void*, std::unique_ptr<FakeStream>> streams;  // ends after the lock, for its threads
   const std::lock_guard lock(state().mutex);

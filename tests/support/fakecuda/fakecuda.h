@@ -36,6 +36,8 @@ void fail_allocation(std::uint64_t nth);
 void pause(bool on);
 /// Device blocks, pinned blocks, streams, events and pools that are still there.
 std::size_t live();
+/// Bytes of the pinned blocks among them.
+std::uint64_t pinned_bytes();
 /// Free all of these, as the end of the process does.
 void abandon();
 /// What was called against the rules, and forget it.
