@@ -40,7 +40,9 @@ Json measure_claim(const Settings& settings) {
                                 {"gpu_seconds", spread(seconds[1])},
                                 {"cpu_over_gpu", spread(ratios)},
                                 {"same_order", same_order},
-                                {"clips_by_decoder", runs[1].front().clips_by_decoder}});
+                                {"clips_by_decoder", runs[1].front().clips_by_decoder},
+                                {"clips", runs[1].front().clips},
+                                {"clips_from_device", runs[1].front().clips_from_device}});
   }
   return result;
 }

@@ -66,14 +66,6 @@ LoaderOptions base_options(const Settings& settings) {
   return options;
 }
 
-Json Run::to_json() const {
-  return {{"seconds", seconds},
-          {"first_batch_seconds", first_batch_seconds},
-          {"clips", clips},
-          {"frames", frames},
-          {"clips_by_decoder", clips_by_decoder}};
-}
-
 Run feed(const LoaderOptions& options, int layers,
          const std::function<void(Loader&, std::uint64_t clips)>& on_batch) {
   const OwnStream stream;
@@ -106,6 +98,7 @@ Run feed(const LoaderOptions& options, int layers,
   const Metrics metrics = loader.metrics();
   run.frames = metrics.frames;
   run.clips_by_decoder = metrics.clips_by_decoder;
+  run.clips_from_device = metrics.clips_from_device;
   run.order = fmt::format("{:016x}", XXH3_64bits_digest(digest.get()));
   return run;
 }

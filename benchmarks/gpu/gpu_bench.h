@@ -56,10 +56,10 @@ LoaderOptions base_options(const Settings& settings);
 struct Run {
   double seconds = 0, first_batch_seconds = 0;
   std::uint64_t clips = 0, frames = 0;
+  std::uint64_t clips_from_device = 0;  ///< that never left their GPU
   std::map<std::string, std::uint64_t> clips_by_decoder;
   std::string order;  ///< digest of the clips' identities in the order in which they came
   [[nodiscard]] double clips_per_second() const { return static_cast<double>(clips) / seconds; }
-  [[nodiscard]] Json to_json() const;
 };
 /// Feed all batches to a network of `layers` (0 = just take them). `on_batch`, where set, is called
 /// behind each one with the clips so far.

@@ -75,6 +75,8 @@ Json measure_pressure(const Settings& settings) {
   return {{"clips", pressed.clips},
           {"memory_in_use_at_worst", most_used},
           {"same_clips_and_order", pressed.clips == alone.clips && pressed.order == alone.order},
+          {"clips_from_device", pressed.clips_from_device},
+          {"clips_from_device_undisturbed", alone.clips_from_device},
           {"seconds", pressed.seconds},
           {"seconds_undisturbed", alone.seconds},
           {"clips_by_decoder",

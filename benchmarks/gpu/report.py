@@ -112,7 +112,8 @@ def claim_rows(answer):
         beside = f"; published {published[0]}/{published[1]} s, {published[0] / published[1]:.2f}" if published else ""
         yield (f"{row['frames']} frames of 1080p, {answer['network']['flops_per_frame'] / 1e9:.1f} GFLOP a frame",
                f"CPU {number(row['cpu_seconds'])} s, GPU {number(row['gpu_seconds'])} s, "
-               f"CPU over GPU {number(row['cpu_over_gpu'])}{beside}", "")
+               f"CPU over GPU {number(row['cpu_over_gpu'])}{beside}; {row['clips_from_device']} of {row['clips']} clips "
+               "never left the GPU", "")
 
 
 def nvdec_rows(answer):

@@ -120,6 +120,7 @@ TEST_F(GpuBench, TheClaimFeedsTheSameClipsBothWays) {
   EXPECT_EQ(video.at("frames"), kVideos * kFrames);
   EXPECT_TRUE(video.at("same_order").get<bool>());
   EXPECT_GT(video.at("clips_by_decoder").at("device"), 0);
+  EXPECT_GT(video.at("clips_from_device"), 0);
   // Six runs of two batches: bytes widened, and two layers.
   EXPECT_EQ(network_launches, 6 * 2 * 3);
   // 196 rows of 768 bytes a frame, 768 products and sums for each of 768 values.
