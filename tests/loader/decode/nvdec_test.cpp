@@ -291,7 +291,7 @@ TEST_F(Nvdec, AutoFindsWrongPicturesOut) {
     if (ways[way] != DecodeDevice::kAuto) continue;
     EXPECT_EQ(loader.options().resource.decode, DecodeDevice::kAuto);
     EXPECT_EQ(metrics.clips_by_decoder.count("device"), 0U);
-    EXPECT_GT(metrics.clips_by_decoder.at("cpu_unproven"), metrics.clips_cut / 2);
+    EXPECT_GT(metrics.clips_by_decoder.at("cpu_unproven"), 0U);
     EXPECT_THAT(warnings, ::testing::Contains(::testing::AllOf(
                               ::testing::HasSubstr("the CPU decodes h264 profile"),
                               ::testing::HasSubstr("64x48"), ::testing::HasSubstr("levels"))));

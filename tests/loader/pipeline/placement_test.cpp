@@ -300,7 +300,8 @@ TEST_F(PlacementTest, WhatLiesIdleGoesWhenOthersNeedItThoughNobodyDecodes) {
 }
 
 TEST_F(PlacementTest, APictureThatIsRightIsBelievedFromTheSecondUnitOn) {
-  const LoaderOptions options = testing::small_options(shards_->paths);
+  LoaderOptions options = testing::small_options(shards_->paths);
+  options.resource.decode_threads = 1;  // nobody meets a kind that is being tried
   const Outcome on_cpu = run(options, nullptr);
   VirtualGpu gpu({.proves = true, .sessions = 8});
   const Outcome got = run(options, &gpu);
@@ -314,6 +315,7 @@ TEST_F(PlacementTest, APictureThatIsRightIsBelievedFromTheSecondUnitOn) {
 
 TEST_F(PlacementTest, APictureThatIsWrongIsFoundOutAndNeverShown) {
   LoaderOptions options = testing::small_options(shards_->paths);
+  options.resource.decode_threads = 1;
   for (const int luma_error : {10, -10}) {
     VirtualGpu gpu({.proves = true, .luma_error = luma_error, .sessions = 8});
     const Outcome got = run(options, &gpu);  // looks at every clip
