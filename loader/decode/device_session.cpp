@@ -6,6 +6,11 @@
 #include "loader/decode/placement.h"
 
 namespace shardreel {
+namespace {
+
+constexpr double kNewest = 0.25;  // weight of a session's start
+
+}  // namespace
 
 DeviceSession::DeviceSession(Placement& placement, SessionNeed need, GpuLease lease, bool tries,
                              std::uint64_t release)
@@ -41,8 +46,12 @@ void DeviceSession::end() noexcept {
   placement_ = nullptr;
 }
 
-void DeviceSession::allocated() {
-  if (is_new_) lease_.allocated(lease_.bytes());
+void DeviceSession::allocated(double seconds) {
+  if (!is_new_) return;
+  lease_.allocated(lease_.bytes());
+  const MutexLock lock(placement_->mutex_);
+  auto& start = placement_->counts_.start_seconds;
+  start = start ? *start + kNewest * (seconds - *start) : seconds;
 }
 
 void DeviceSession::worked(std::uint64_t made) {
@@ -87,7 +96,7 @@ bool DeviceSession::make_room() {
 
 void DeviceSession::keep() {
   Placement& placement = *placement_;
-  allocated();
+  if (is_new_) lease_.allocated(lease_.bytes());  // a unit without frames said nothing
   if (placement.park(*this)) {
     placement.look();
   } else {
@@ -105,6 +114,7 @@ bool Placement::park(DeviceSession& session) {
 
 std::optional<DeviceSession> Placement::take_idle(const SessionNeed& need) {
   const MutexLock lock(mutex_);
+  if (!worth_one_more()) return std::nullopt;
   // Another one of the kind would end its session and make one, too; so it waits for its like.
   const auto at = std::ranges::find_if(
       idle_, [&](const DeviceSession& idle) { return idle.need_.parameters == need.parameters; });
@@ -118,6 +128,7 @@ std::optional<DeviceSession> Placement::take_idle(const SessionNeed& need) {
 
 std::optional<std::uint64_t> Placement::take_place(std::optional<DeviceSession>& replaced) {
   const MutexLock lock(mutex_);
+  if (!worth_one_more()) return std::nullopt;
   const bool room = active_ < limit_.allowed();
   if (!room && (idle_.empty() || active_ > limit_.allowed())) {
     turned_away_ = true;
@@ -152,6 +163,9 @@ Placement::Gauges Placement::gauges() const {
   Gauges gauges = counts_;
   gauges.idle = idle_.size();
   gauges.at_work = active_ - gauges.idle;
+  gauges.most_at_work = options_.split.most == 0 ? 0 : split_.allowed();
+  gauges.device_seconds = split_.device_seconds();
+  gauges.cpu_seconds = split_.cpu_seconds();
   for (const DeviceSession& idle : idle_) gauges.idle_bytes += idle.lease_.bytes();
   return gauges;
 }

@@ -91,8 +91,10 @@ class PlacedDecoder final : public VideoDecoder {
  private:
   Result<DecodeReport> decode_here(Unit& unit, FrameSink& sink, const OnceSink& once,
                                    const std::stop_token& stop, DecodePath path) {
+    const GovernorTime began = governor_now();
     auto report = cpu_->decode(unit, sink, stop);
     if (report) {
+      note(unit, *report, began, false);
       report->frames_wanted = once.given();
       rules_.placed(path, unit.windows.size());
     }
@@ -131,9 +133,10 @@ class PlacedDecoder final : public VideoDecoder {
       if (!made) return made.error();
       there = std::move(*made);
     }
+    const GovernorTime began = governor_now();
     bool first = true;
     CallSink ready([&](const AVFrame& frame, const WantedFrame& wanted, bool corrupt) {
-      if (std::exchange(first, false)) session.allocated();
+      if (std::exchange(first, false)) session.allocated(seconds_since(began));
       // Another thread may have made the session: its frames are written in that one's order.
       if (there.stream != device_.reads) {
         if (auto done = device_.ready->record(*there.stream); !done) return done;
@@ -141,7 +144,19 @@ class PlacedDecoder final : public VideoDecoder {
       }
       return sink.frame(frame, wanted, corrupt);
     });
-    return there.decoder->decode(unit, ready, stop);
+    auto report = there.decoder->decode(unit, ready, stop);
+    if (report) note(unit, *report, began, true);
+    return report;
+  }
+
+  static double seconds_since(GovernorTime began) {
+    return std::chrono::duration<double>(governor_now() - began).count();
+  }
+  void note(const Unit& unit, const DecodeReport& report, GovernorTime began, bool on_device) {
+    const AVCodecParameters& codec = *unit.parameters->codec;
+    const double pixels = static_cast<double>(codec.width) * codec.height *
+                          static_cast<double>(report.frames_decoded);
+    placement_.decoded({on_device, pixels * 1e-6, seconds_since(began)});
   }
 
   /// The clips are the CPU's; the device decodes besides, and is judged by them.

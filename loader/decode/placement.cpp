@@ -23,11 +23,17 @@ Placement::Placement(std::shared_ptr<Device> device, std::shared_ptr<Governor> g
       governor_(std::move(governor)),
       options_(options),
       limit_(options.sessions),
+      split_(options.split),
       holder_(governor_->idle().add([this](std::uint64_t bytes) { return give_back(bytes); })) {}
 
 std::uint64_t Placement::free_bytes() const {
   const auto memory = device_->memory();
   return memory ? memory->free_bytes : 0;
+}
+
+void Placement::decoded(const UnitDone& unit) {
+  const MutexLock lock(mutex_);
+  split_.decoded(governor_now(), unit);
 }
 
 void Placement::look() {

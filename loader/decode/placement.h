@@ -16,6 +16,7 @@
 #include "loader/device/governor/refusal_memory.h"
 #include "loader/device/governor/session_costs.h"
 #include "loader/device/governor/session_limit.h"
+#include "loader/device/governor/session_split.h"
 
 namespace shardreel {
 
@@ -57,7 +58,8 @@ class DeviceSession {
   /// Where it lives; none yet in a new one.
   [[nodiscard]] SessionDecoder& decoder() { return decoder_; }
 
-  void allocated();
+  /// The first frame came, so long after the unit was begun.
+  void allocated(double seconds);
   /// The unit was decoded; `made`: sessions that this took.
   void worked(std::uint64_t made);
   void refused_kind();
@@ -94,6 +96,7 @@ struct Admission {
 struct PlacementOptions {
   SessionLimitOptions sessions;
   std::chrono::milliseconds reading_every{100};  ///< of the device's free memory, when asked
+  SessionSplitOptions split;                     ///< between the device and the CPU's cores
 };
 
 /// One for each device, for all decode threads. Decides nothing about order. Sessions that a unit
@@ -111,6 +114,9 @@ class Placement {
   /// the answer is another way.
   Admission admit(const StreamParameters& parameters);
 
+  /// A unit is done, whoever decoded it.
+  void decoded(const UnitDone& unit);
+
   /// Read the device's free memory, where that is due, and give back what it asks for: also while
   /// nobody is let in.
   void look();
@@ -122,6 +128,9 @@ class Placement {
     std::uint64_t given_back = 0;            ///< idle sessions whose memory was wanted
     std::uint64_t at_work = 0, idle = 0;     ///< now
     std::uint64_t idle_bytes = 0;            ///< their leases
+    std::uint64_t most_at_work = 0;          ///< as many as are worth having; 0 = no bound
+    /// What a megapixel takes a thread, and a new session until its first frame.
+    std::optional<double> device_seconds, cpu_seconds, start_seconds;
   };
   [[nodiscard]] Gauges gauges() const;
 
@@ -133,6 +142,10 @@ class Placement {
       SHARDREEL_EXCLUDES(mutex_);
   std::optional<DeviceSession> take_idle(const SessionNeed& need) SHARDREEL_EXCLUDES(mutex_);
   std::uint64_t give_back(std::uint64_t bytes) SHARDREEL_EXCLUDES(mutex_);
+  /// Whether one more at work, new or not, is worth it.
+  [[nodiscard]] bool worth_one_more() const SHARDREEL_REQUIRES(mutex_) {
+    return active_ - idle_.size() < split_.allowed();
+  }
   bool park(DeviceSession& session) SHARDREEL_EXCLUDES(mutex_);
   [[nodiscard]] std::uint64_t free_bytes() const;
 
@@ -143,6 +156,7 @@ class Placement {
   SessionCosts costs_;
   mutable Mutex mutex_;
   SessionLimit limit_ SHARDREEL_GUARDED_BY(mutex_);
+  SessionSplit split_ SHARDREEL_GUARDED_BY(mutex_);
   std::uint32_t active_ SHARDREEL_GUARDED_BY(mutex_) = 0;    // at work and idle
   std::uint64_t releases_ SHARDREEL_GUARDED_BY(mutex_) = 0;  // how often everything had to go
   Gauges counts_ SHARDREEL_GUARDED_BY(mutex_);

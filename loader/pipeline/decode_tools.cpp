@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -26,6 +27,10 @@ class Toolbox final : public DecodeToolbox {
     PlacementOptions rules;
     rules.sessions.first = context_.options.resource.decode_threads;
     rules.sessions.most = std::max(rules.sessions.most, rules.sessions.first);
+    // `decode = cuda` is meant to be the GPU; with auto, threads may help it.
+    const auto gpus = static_cast<std::uint32_t>(context_.gpus.size());
+    if (gpus > 0 && context_.options.resource.decode == DecodeDevice::kAuto)
+      rules.split.most = (context_.options.resource.decode_threads + gpus - 1) / gpus;
     for (const LaneDevice& gpu : context_.gpus)
       placements_.push_back(std::make_unique<Placement>(gpu.device, gpu.governor, rules));
     if (placements_.empty()) return;
@@ -138,6 +143,14 @@ void add_sessions(const Placement::Gauges& gauges, Metrics& metrics) {
   metrics.gpu_sessions["given_back"] += gauges.given_back;
   metrics.gpu_sessions["at_work"] += gauges.at_work;
   metrics.gpu_sessions["idle"] += gauges.idle;
+  if (gauges.most_at_work > 0) metrics.gpu_sessions["most_at_work"] += gauges.most_at_work;
+  for (const auto& [name, cost] : {std::pair{"cpu_megapixel", gauges.cpu_seconds},
+                                   {"gpu_megapixel", gauges.device_seconds},
+                                   {"session_start", gauges.start_seconds}}) {
+    if (!cost) continue;
+    double& dearest = metrics.decode_costs[name];
+    dearest = std::max(dearest, *cost);
+  }
 }
 
 std::unique_ptr<DecodeToolbox> make_decode_toolbox(ToolboxContext context) {

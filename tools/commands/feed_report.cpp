@@ -113,6 +113,7 @@ std::string report_json(const Metrics& m, const LoaderOptions& resolved,
   report["clips_by_decoder"] = m.clips_by_decoder;
   report["clips_from_device"] = m.clips_from_device;
   report["gpu_sessions"] = m.gpu_sessions;
+  report["decode_costs"] = m.decode_costs;
   report["shards_failed"] = m.shards_failed;
   report["seconds"] = m.seconds;
   report["clips_per_second"] = per_second(m.clips, m.seconds);

@@ -1,6 +1,7 @@
 #include "loader/device/governor/session_split.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace shardreel {
 namespace {
@@ -16,7 +17,7 @@ double seconds_of(GovernorTime time) { return std::chrono::duration<double>(time
 
 SessionSplit::SessionSplit(const SessionSplitOptions& options)
     : options_(options),
-      allowed_(std::max(options.most, 1U)),
+      allowed_(options.most == 0 ? std::numeric_limits<std::uint32_t>::max() : options.most),
       kept_(allowed_),
       rest_(options.rest) {}
 

@@ -11,7 +11,8 @@
 namespace shardreel {
 
 struct SessionSplitOptions {
-  std::uint32_t most = 1;                         ///< to begin with: every thread that may have one
+  /// To begin with: every thread that may have one. 0 = no bound and no trials.
+  std::uint32_t most = 0;
   GovernorTime period = std::chrono::seconds(2);  ///< that a rate is measured over, at least
   std::uint64_t units = 16;                       ///< and over at least so many
   double gain = 1.05;                             ///< less is not worth a change

@@ -40,8 +40,12 @@ struct Metrics {
   /// cpu_refused_kind, cpu_no_memory, cpu_no_session, cpu_after_error, cpu_unproven.
   std::map<std::string, std::uint64_t> clips_by_decoder;
   /// The same for decoder sessions: made; used_again: units that took none; given_back: idle ones
-  /// whose memory was wanted elsewhere; at_work and idle, now.
+  /// whose memory was wanted elsewhere; at_work and idle, now; most_at_work: as many as are worth
+  /// having (decode = auto).
   std::map<std::string, std::uint64_t> gpu_sessions;
+  /// What they cost, in seconds: cpu_megapixel and gpu_megapixel of a thread's time, session_start
+  /// until the first frame. With several GPUs the dearest one's.
+  std::map<std::string, double> decode_costs;
   std::uint64_t clips_from_device = 0;  ///< put into batches without ever leaving their GPU
   std::uint64_t shuffle_clips = 0, peak_shuffle_clips = 0;  ///< waiting in both tiers of all lanes
   std::uint64_t shards_opened = 0;

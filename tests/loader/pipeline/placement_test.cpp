@@ -36,6 +36,7 @@ struct Schedule {
   int luma_error = 0;               ///< of its pictures
   std::uint64_t reserve = 1_MiB;
   std::uint32_t sessions = 2;
+  SessionSplitOptions split;
 };
 
 /// A GPU for all decode threads, and what was asked of it.
@@ -55,6 +56,7 @@ class VirtualGpu {
     PlacementOptions options;
     options.sessions.first = schedule.sessions;
     options.reading_every = std::chrono::milliseconds(0);
+    options.split = schedule.split;
     placement_ = std::make_unique<Placement>(device_, governor_, options);
     watch_.emplace([this] { placement_->look(); }, std::chrono::milliseconds(1));
   }
@@ -287,6 +289,20 @@ TEST_F(PlacementTest, SessionsStayWithPlacementUntilTheyAreReleased) {
   gpu.expect_conservation();
 }
 
+TEST_F(PlacementTest, NoMoreSessionsAreAtWorkThanAreWorthIt) {
+  VirtualGpu gpu({.sessions = 8, .split = {.most = 1}});
+  LoaderOptions options = testing::small_options(shards_->paths);
+  options.resource.decode_threads = 4;
+  const Outcome got = run(options, &gpu);
+  EXPECT_EQ(got.metrics.gpu_sessions.at("most_at_work"), 1U);
+  EXPECT_GT(got.metrics.clips_by_decoder.at("cpu_no_session"), 0U) << "beside it";
+  EXPECT_GT(got.metrics.clips_by_decoder.at("device"), 0U);
+  EXPECT_GT(got.metrics.decode_costs.at("cpu_megapixel"), 0);
+  EXPECT_GT(got.metrics.decode_costs.at("gpu_megapixel"), 0);
+  EXPECT_GT(got.metrics.decode_costs.at("session_start"), 0);
+  gpu.expect_conservation();
+}
+
 TEST_F(PlacementTest, WhatLiesIdleGoesWhenOthersNeedItThoughNobodyDecodes) {
   VirtualGpu gpu({.reserve = 100_MiB, .sessions = 8});
   const Outcome got = run(testing::small_options(shards_->paths), &gpu);
@@ -349,6 +365,10 @@ TEST_F(PlacementTest, AnyScheduleOfRefusalsGivesTheSameClips) {
       schedule.releases = random() % 3 == 0;
       schedule.proves = random() % 2 == 0;
       schedule.sessions = 1 + static_cast<std::uint32_t>(random() % 4);
+      // Trials all the time.
+      schedule.split.most = static_cast<std::uint32_t>(random() % 5);
+      schedule.split.period = schedule.split.rest = std::chrono::microseconds(300);
+      schedule.split.units = 1;
       VirtualGpu gpu(schedule);
       options.resource.decode_threads = 1 + random() % 4;
       const Outcome got = run(options, &gpu);
