@@ -20,7 +20,8 @@ endmacro()
 shardreel_library(LIBARCHIVE MODULES libarchive HEADER archive.h NAMES archive)
 shardreel_library(FFMPEG MODULES libavformat libavcodec libswscale libavutil HEADER libavformat/avformat.h
   NAMES avformat avcodec swscale avutil)
-shardreel_library(AVFILTER MODULES libavfilter HEADER libavfilter/avfilter.h NAMES avfilter avutil)  # tools/ only
+# tools/ only; loaded by the program when it is needed, not linked.
+find_path(SHARDREEL_AVFILTER_INCLUDE libavfilter/avfilter.h HINTS ${FFMPEG_INCLUDE_DIRS} REQUIRED)
 shardreel_library(ZIMG MODULES zimg HEADER zimg.h NAMES zimg)
 shardreel_library(HWY MODULES libhwy HEADER hwy/highway.h NAMES hwy)
 shardreel_library(XXHASH MODULES libxxhash HEADER xxhash.h NAMES xxhash)
