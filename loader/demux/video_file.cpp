@@ -78,7 +78,7 @@ struct VideoFile::State {
 
   [[nodiscard]] ClipSpan clip_span(const Window& window) const;
   [[nodiscard]] PacketChoice choose_packets(const UnitSpan& span) const;
-  [[nodiscard]] UnitOutline outline(std::size_t unit) const;
+  [[nodiscard]] UnitOutline outline(const UnitSpan& span) const;
   Result<Unit> describe_unit(const UnitSpan& span);
   Result<std::vector<AVPacketPtr>> read_packets(const PacketChoice& choice);
   Result<std::map<std::uint32_t, AVPacketPtr>> read_directly(const PacketChoice& choice);
@@ -204,9 +204,8 @@ PacketChoice VideoFile::State::choose_packets(const UnitSpan& span) const {
   return choice;
 }
 
-UnitOutline VideoFile::State::outline(std::size_t unit) const {
+UnitOutline VideoFile::State::outline(const UnitSpan& span) const {
   UnitOutline outline;
-  const UnitSpan& span = units[unit];
   outline.first_window = windows[span.first_clip].ordinal;
   outline.clips = span.end_clip - span.first_clip;
   const PacketChoice choice = choose_packets(span);
@@ -219,13 +218,14 @@ UnitOutline VideoFile::State::outline(std::size_t unit) const {
 }
 
 UnitOutline VideoFile::outline_next() const {
-  return state_->next < state_->units.size() ? state_->outline(state_->next) : UnitOutline();
+  return state_->next < state_->units.size() ? state_->outline(state_->units[state_->next])
+                                             : UnitOutline();
 }
 
 std::vector<UnitOutline> VideoFile::outlines() const {
   std::vector<UnitOutline> all;
   for (std::size_t unit = state_->next; unit < state_->units.size(); ++unit)
-    all.push_back(state_->outline(unit));
+    all.push_back(state_->outline(state_->units[unit]));
   return all;
 }
 
@@ -332,6 +332,37 @@ Result<std::vector<AVPacketPtr>> VideoFile::State::read_packets(const PacketChoi
   }
   kept = std::move(keep_on);
   return packets;
+}
+
+std::size_t VideoFile::split_next(std::uint64_t most_bytes) {
+  State& state = *state_;
+  if (state.next >= state.units.size() || !state.options.selective) return 1;
+  const UnitSpan whole = state.units[state.next];
+  std::vector<ClipSpan> clips;
+  for (std::size_t clip = whole.first_clip; clip < whole.end_clip; ++clip)
+    clips.push_back(state.clip_span(state.windows[clip]));
+  std::vector<UnitSpan> parts;
+  std::uint64_t bytes = 0;
+  for (UnitSpan part : plan_unit_spans(clips, state.options.unit_clips, UnitLength::kShort)) {
+    part.first_clip += whole.first_clip;
+    part.end_clip += whole.first_clip;
+    // Behind an open start a decoder that comes from before it and one that begins there differ in
+    // what they make of damage.
+    const bool closed =
+        state.index->packets()[part.begin].traits.start == RandomAccessPoint::kClosed;
+    if (parts.empty() || closed) {
+      parts.push_back(part);
+    } else {
+      parts.back().end_clip = part.end_clip;
+      parts.back().begin = std::min(parts.back().begin, part.begin);
+      parts.back().end = std::max(parts.back().end, part.end);
+    }
+  }
+  for (const UnitSpan& part : parts) bytes += state.outline(part).packet_bytes();
+  if (parts.size() < 2 || bytes > most_bytes) return 1;
+  const auto at = state.units.begin() + static_cast<std::ptrdiff_t>(state.next);
+  state.units.insert(state.units.erase(at), parts.begin(), parts.end());
+  return parts.size();
 }
 
 void VideoFile::skip_units(std::size_t units) {

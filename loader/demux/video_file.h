@@ -92,6 +92,12 @@ class VideoFile {
   /// Describe all units that are still to be cut.
   [[nodiscard]] std::vector<UnitOutline> outlines() const;
 
+  /// Cut the next unit into several where decoding can start from nothing, so that they can be
+  /// decoded side by side: a few packets are then decoded twice. Returns how many units it is now;
+  /// 1, and nothing happens, where there is no such place or the packets of all would take more
+  /// than `most_bytes`.
+  std::size_t split_next(std::uint64_t most_bytes);
+
   /// Leave the next units out.
   void skip_units(std::size_t units);
 

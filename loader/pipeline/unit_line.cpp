@@ -13,6 +13,9 @@ namespace {
 // Entries in the line at most. Memory bounds units long before; this bounds failures and empty
 // ones.
 constexpr std::size_t kMostEntries = 256;
+// Entries that no decoder was given yet, at the beginning. One more for every two that were: else
+// the feeder opens forty videos while the first batch waits for two, on the cores that decode them.
+constexpr std::uint64_t kFirstAhead = 3;
 
 /// Clips of a unit that hold memory at one time: those whose frames interleave.
 std::uint64_t overlap(const Unit& unit) {
@@ -62,7 +65,8 @@ bool UnitLine::push(EndOfPass end, const std::stop_token& stop) {
 bool UnitLine::push_entry(Entry entry, const std::stop_token& stop) {
   {
     const MutexLock lock(mutex_);
-    while (entries_.size() >= kMostEntries) {
+    while (entries_.size() >= kMostEntries ||
+           entries_.size() - dispatched_ >= kFirstAhead + dispatched_ever_ / 2) {
       if (!changed_.wait(mutex_, stop)) return false;
     }
     // Decided under the lock that `clear` takes: nothing of a voided pass gets in behind it.
@@ -109,7 +113,7 @@ void UnitLine::fail_for_memory(UnitJob& job) {
 }
 
 std::shared_ptr<UnitJob> UnitLine::try_take() {
-  bool failed = false;
+  bool changed = false;  // results for the lane, or room for the feeder
   std::shared_ptr<UnitJob> given;
   {
     const MutexLock lock(mutex_);
@@ -121,7 +125,6 @@ std::shared_ptr<UnitJob> UnitLine::try_take() {
         (*job)->dispatched = true;
         if (granted == Grant::kNever) {
           fail_for_memory(**job);
-          failed = true;
         } else {
           (*job)->stop = running_.get_token();
           given = *job;
@@ -129,9 +132,11 @@ std::shared_ptr<UnitJob> UnitLine::try_take() {
         }
       }
       ++dispatched_;
+      ++dispatched_ever_;
+      changed = true;
     }
   }
-  if (failed) changed_.notify_all();
+  if (changed) changed_.notify_all();
   return given;
 }
 
@@ -192,10 +197,9 @@ void UnitLine::finish(UnitJob& job) {
 
 std::optional<LineItem> UnitLine::next(const std::stop_token& stop) {
   std::optional<LineItem> item;
-  bool popped = false;
-  {
-    const MutexLock lock(mutex_);
-    while (!item) {
+  while (!item) {
+    {
+      const MutexLock lock(mutex_);
       if (stop.stop_requested()) return std::nullopt;
       if (std::exchange(tell_cleared_, false)) return Cleared{};
       if (entries_.empty()) {
@@ -212,19 +216,19 @@ std::optional<LineItem> UnitLine::next(const std::stop_token& stop) {
         if (job.taken < job.results.size() && job.results[job.taken]) {
           return ClipItem{std::move(*job.results[job.taken++]), job.sample, job.mark};
         }
-        if (job.taken == job.results.size() && job.done) {
-          item = UnitEnd{job.sample, job.units, job.mark};
-        } else {
+        if (job.taken < job.results.size() || !job.done) {
           if (!changed_.wait(mutex_, stop)) return std::nullopt;
           continue;
         }
+        if (!job.goes_on) item = UnitEnd{job.sample, job.units, job.mark};
       }
       entries_.pop_front();
-      if (dispatched_ > 0) --dispatched_;
-      popped = true;
+      if (dispatched_ > 0) {
+        --dispatched_;
+      } else {
+        ++dispatched_ever_;  // nothing that decodes
+      }
     }
-  }
-  if (popped) {
     changed_.notify_all();  // room for the feeder
     wake_();                // another head
   }

@@ -31,7 +31,7 @@ struct SampleRecord {
   std::optional<Error> first_loss;
 };
 
-/// A unit in the line.
+/// A unit in the line, or a part of one.
 struct UnitJob {
   Reservation packets;  ///< of the packets' share, until decoded; before the unit: it dies after it
   Unit unit;
@@ -40,6 +40,7 @@ struct UnitJob {
   std::uint64_t decoder_bytes = 0;       ///< decoder, frames in flight, scaler
   std::uint64_t clip_bytes = 0;          ///< of one clip with its fields
   std::shared_ptr<const LineMark> mark;  // shared with what the lane notes for its state
+  bool goes_on = false;  ///< the next job is of the same unit: this one's end is not the unit's
 
   // Set when the unit is given to a decoder.
   Reservation memory;   ///< granted so far and not used yet
@@ -95,7 +96,8 @@ class UnitLine {
   UnitLine(MemoryShare& decode, std::function<void()> wake);
 
   // --- the feeder
-  /// Append; waits while the line is long. False when `stop` was asked for: nothing was appended.
+  /// Append; waits while the line is long: a few entries at first, more with each that a decoder
+  /// was given. False when `stop` was asked for: nothing was appended.
   /// A job that is `done` already brings its results along.
   bool push(std::shared_ptr<UnitJob> job, const std::stop_token& stop);
   bool push(FailureItem failure, const std::stop_token& stop);
@@ -134,6 +136,7 @@ class UnitLine {
   Condition changed_;
   std::deque<Entry> entries_ SHARDREEL_GUARDED_BY(mutex_);
   std::size_t dispatched_ SHARDREEL_GUARDED_BY(mutex_) = 0;  // entries before it are given out
+  std::uint64_t dispatched_ever_ SHARDREEL_GUARDED_BY(mutex_) = 0;
   std::shared_ptr<UnitJob> partly_ SHARDREEL_GUARDED_BY(mutex_);
   bool tell_cleared_ SHARDREEL_GUARDED_BY(mutex_) = false;
   std::stop_source running_ SHARDREEL_GUARDED_BY(mutex_);  // stops the units being decoded

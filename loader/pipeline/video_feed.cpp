@@ -10,6 +10,18 @@
 #include "shardreel/units.h"
 
 namespace shardreel {
+namespace {
+
+/// Clips that enter before the first batch of an epoch has left.
+std::uint64_t clips_before_first_batch(const LoaderOptions& options) {
+  const std::uint64_t batch = options.batch.batch_size;
+  // While the shuffle fills, one leaves for every two that enter.
+  if (options.batch.shuffle == ShuffleMode::kAll) return options.resource.min_fill + 2 * batch;
+  return batch;
+}
+
+}  // namespace
+
 VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadService& reading,
                      MemoryLedger& ledger, BlockPool& packet_pages, UnitLine& line,
                      Counters& counters)
@@ -35,6 +47,7 @@ std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::
                                   const LaneState* from, const std::stop_token& stop) {
   epoch_ = epoch;
   clips_unpushed_ = 0;
+  clips_urgent_ = from == nullptr ? clips_before_first_batch(options_) : 0;
   turn_ = 0;
   drains_ = false;
   tier_steps_.clear();
@@ -305,8 +318,38 @@ bool VideoFeed::push_unit(OpenVideo& slot, const std::stop_token& stop) {
   const UnitOutline outline = slot.file->outline_next();
   if (tier_ && tier_->takes(outline, *slot.sample->context.sample))
     return push_through_tier(slot, outline, stop);
+  if (clips_urgent_ > 0) {
+    clips_urgent_ -= std::min(clips_urgent_, outline.clips);
+    slot.parts_left = slot.file->split_next(packets_.capacity());
+    if (slot.parts_left > 1) return push_parts(slot, outline, stop);
+  }
   auto job = cut_unit(slot, outline, stop);
   return job != nullptr && push_job(std::move(job), outline.first_window, Turn::kOver, stop);
+}
+
+/// Push the next unit in parts, which decode threads share among themselves: nothing else is there
+/// to do for them while the first batch is waited for. For everybody behind the line it is one
+/// unit.
+bool VideoFeed::push_parts(OpenVideo& slot, const UnitOutline& outline,
+                           const std::stop_token& stop) {
+  std::vector<std::shared_ptr<UnitJob>> parts;
+  bool pushes = true;
+  do {
+    auto job = cut_unit(slot, slot.file->outline_next(), stop);
+    pushes = job != nullptr;
+    if (pushes) parts.push_back(std::move(job));
+  } while (pushes && parts.back()->goes_on);
+  std::shared_ptr<const LineMark> place;
+  if (pushes) place = mark_unit(*parts.front(), outline.first_window, Turn::kOver);
+  for (auto& part : parts) {
+    part->mark = place;
+    if (pushes) {
+      pushes = push_marked(std::move(part), stop);
+    } else {
+      clips_unpushed_ += part->clips();
+    }
+  }
+  return pushes;
 }
 
 /// Read the next unit's packets, or make a unit of what is lost when they cannot be read; null when
@@ -349,6 +392,11 @@ std::shared_ptr<UnitJob> VideoFeed::cut_unit(OpenVideo& slot, const UnitOutline&
   job->clip_bytes =
       plan_.clip_bytes + sample.bytes() + window_facts_bytes(options_.window.num_frames);
   slot.clips_left -= job->clips();
+  if (slot.parts_left > 1) {
+    --slot.parts_left;
+    job->goes_on = true;
+    return job;
+  }
   ++slot.units_done;
   if (--slot.units_left == 0) slot = OpenVideo();
   return job;
@@ -356,12 +404,17 @@ std::shared_ptr<UnitJob> VideoFeed::cut_unit(OpenVideo& slot, const UnitOutline&
 
 bool VideoFeed::push_job(std::shared_ptr<UnitJob> job, std::uint64_t first_window, Turn turn,
                          const std::stop_token& stop) {
+  job->mark = mark_unit(*job, first_window, turn);
+  return push_marked(std::move(job), stop);
+}
+
+std::shared_ptr<LineMark> VideoFeed::mark_unit(const UnitJob& job, std::uint64_t first_window,
+                                               Turn turn) {
   auto place = mark(turn);
-  const ClipId& id = job->sample->context.id;
+  const ClipId& id = job.sample->context.id;
   place->sample = {id.shard, id.sample};
   place->first_window = first_window;
-  job->mark = std::move(place);
-  return push_marked(std::move(job), stop);
+  return place;
 }
 
 bool VideoFeed::push_marked(std::shared_ptr<UnitJob> job, const std::stop_token& stop) {

@@ -51,6 +51,7 @@ class VideoFeed {
     std::shared_ptr<SampleRecord> sample;
     std::size_t units_done = 0;
     std::size_t units_left = 0;
+    std::size_t parts_left = 1;  // of the next unit
     std::size_t clips_left = 0;
   };
   /// A sample that was looked at: a video with windows, or why there is none.
@@ -88,11 +89,13 @@ class VideoFeed {
   bool open_video(OpenVideo& slot, SampleEvent event, const std::stop_token& stop);
   Result<VideoFile> open_file(const ReadItem& item, const Sample& sample, const Field& video);
   bool push_unit(OpenVideo& slot, const std::stop_token& stop);
+  bool push_parts(OpenVideo& slot, const UnitOutline& outline, const std::stop_token& stop);
   std::shared_ptr<UnitJob> cut_unit(OpenVideo& slot, const UnitOutline& outline,
                                     const std::stop_token& stop);
   bool push_through_tier(OpenVideo& slot, const UnitOutline& outline, const std::stop_token& stop);
   bool push_job(std::shared_ptr<UnitJob> job, std::uint64_t first_window, Turn turn,
                 const std::stop_token& stop);
+  std::shared_ptr<LineMark> mark_unit(const UnitJob& job, std::uint64_t first_window, Turn turn);
   bool push_marked(std::shared_ptr<UnitJob> job, const std::stop_token& stop);
   bool push_leaving(const ClipId& id, Turn turn, const std::stop_token& stop);
   void tier_step(OrderStep::Kind kind, const ClipId& id = {}, std::uint64_t bytes = 0,
@@ -117,6 +120,7 @@ class VideoFeed {
   SampleStream* stream_ = nullptr;                              // of the pass that runs
   std::vector<OrderStep> tier_steps_;                           // since the last entry of the line
   std::map<SampleKey, std::shared_ptr<SampleRecord>> records_;  // while resuming
+  std::uint64_t clips_urgent_ = 0;    // that the pass's first batch still waits for
   std::uint64_t clips_unpushed_ = 0;  // of units that were stopped on their way into the line
   std::uint64_t epoch_ = 0;
 

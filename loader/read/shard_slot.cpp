@@ -132,7 +132,9 @@ void ShardSlot::run() {
 bool ShardSlot::read_one() {
   {
     const MutexLock lock(mutex_);
-    if (ended_ || items_.size() >= kMostItems) return false;
+    // One at first, and two more for each that was taken: the first batch waits for the first
+    // sample of each shard, and what is read ahead of it takes the cores that decode those.
+    if (ended_ || items_.size() >= std::min(kMostItems, 1 + 2 * popped_)) return false;
   }
   ReadStep step = step_or_fail();
   if (std::holds_alternative<NeedsMemory>(step)) {
@@ -243,6 +245,7 @@ ShardSlot::State ShardSlot::pop(ReadItem& item) {
     if (items_.empty()) return ended_ ? State::kEnd : State::kLater;
     item = std::move(items_.front());
     items_.pop_front();
+    ++popped_;
   }
   kick();
   return State::kItem;

@@ -43,9 +43,9 @@ struct ShardSlotOptions {
 };
 
 /// Takes a shard's URL; gives its samples in order through `pop`, by its index where it has one.
-/// Holds at most `share_bytes` of members and 64 samples. Reading is a chain of short jobs given to
-/// `post`; a job never waits for memory: it ends, and `pop` or freed members start the next one.
-/// Thread-safe.
+/// Holds at most `share_bytes` of members and 64 samples, one at first. Reading is a chain of short
+/// jobs given to `post`; a job never waits for memory: it ends, and `pop` or freed members start
+/// the next one. Thread-safe.
 class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
  public:
   using Post = std::function<void(std::function<void()>)>;
@@ -95,6 +95,7 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
 
   mutable Mutex mutex_;
   std::deque<ReadItem> items_ SHARDREEL_GUARDED_BY(mutex_);
+  std::size_t popped_ SHARDREEL_GUARDED_BY(mutex_) = 0;
   bool running_ SHARDREEL_GUARDED_BY(mutex_) = false;
   bool again_ SHARDREEL_GUARDED_BY(mutex_) = false;  // kicked while running
   bool ended_ SHARDREEL_GUARDED_BY(mutex_) = false;

@@ -110,11 +110,16 @@ std::vector<Window> dense_windows(std::int64_t count, std::int64_t length, std::
 }
 
 Decoded decode_windows(VideoFile& video, std::vector<Window> windows, VideoDecoder& decoder,
-                       bool streaming) {
+                       bool streaming, bool split) {
   Decoded decoded;
   HashSink sink(decoded);
-  const std::size_t planned = video.plan_units(std::move(windows));
+  std::size_t planned = video.plan_units(std::move(windows));
+  std::size_t unsplit = 1;
   for (;;) {
+    if (split && --unsplit == 0) {
+      unsplit = video.split_next(UINT64_MAX);
+      planned += unsplit - 1;
+    }
     decoded.promised_bytes = video.outline_next().packet_bytes();
     auto unit = video.next_unit(streaming);
     if (!unit) {

@@ -37,9 +37,9 @@ struct Decoded {
 /// Windows of `length` frames `stride` apart that cover frames [0, count), the last one shorter.
 std::vector<Window> dense_windows(std::int64_t count, std::int64_t length, std::int64_t stride);
 
-/// Plan and decode `windows` of an open video.
+/// Plan and decode `windows` of an open video; with `split`, every unit in as many as it can be.
 Decoded decode_windows(VideoFile& video, std::vector<Window> windows, VideoDecoder& decoder,
-                       bool streaming = false);
+                       bool streaming = false, bool split = false);
 
 /// Open from memory with the file's extension as field.
 Result<VideoFile> open_video(const std::string& path, bool selective = true,

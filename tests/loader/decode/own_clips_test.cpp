@@ -93,6 +93,35 @@ TEST_P(OwnClips, DenseUnitsEqualTheOracle) {
   }
 }
 
+TEST_P(OwnClips, UnitsSplitAtClosedStartsEqualTheOracle) {
+  const std::string name = GetParam().name;
+  for (const std::int64_t length : {3, 8, 16}) {
+    for (const bool streaming : {false, true}) {
+      auto video = open_video(path_);
+      ASSERT_TRUE(video);
+      const auto windows = dense_windows(video->facts().frame_count, length, length);
+      const auto got = decode_windows(*video, windows, *decoder_, streaming, true);
+      EXPECT_TRUE(got.failures.empty()) << got.failures.front();
+      EXPECT_EQ(got.frames.size(), expected_.size());
+      EXPECT_EQ(wrong(got), 0u) << "T=" << length;
+      EXPECT_EQ(got.repeated, 0u);
+      EXPECT_EQ(got.total.errors, 0u);
+      ASSERT_EQ(got.window_ordinals.size(), windows.size());
+      for (std::size_t i = 0; i < windows.size(); ++i) EXPECT_EQ(got.window_ordinals[i], i);
+      auto whole = open_video(path_);
+      const std::size_t planned = whole->plan_units(windows);
+      if (name == "h264_closed") {
+        EXPECT_GT(got.units, planned);
+        EXPECT_EQ(whole->split_next(whole->outline_next().packet_bytes() - 1), 1u) << "no room";
+        EXPECT_EQ(whole->outlines().size(), planned);
+      }
+      if (name == "h264_open" || !GetParam().selective) {
+        EXPECT_EQ(got.units, planned);
+      }
+    }
+  }
+}
+
 TEST_P(OwnClips, SparseWindowsEqualTheFullDecode) {
   std::mt19937_64 random(test_seed());
   std::uint64_t given = 0, all = 0;

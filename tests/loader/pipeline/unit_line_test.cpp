@@ -4,7 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <future>
+#include <thread>
 
 namespace shardreel {
 namespace {
@@ -148,6 +151,73 @@ TEST_F(UnitLineTest, ClearVoidsEverythingAndWakesWhoeverWaits) {
   EXPECT_EQ(decode_.in_use(), 0U);
   const auto fresh = push(1);
   EXPECT_EQ(line_.try_take(), fresh);
+}
+
+TEST_F(UnitLineTest, PartsOfAUnitAreDecodedSideBySideAndEndTogether) {
+  const auto first = make_job(2), second = make_job(1);
+  first->goes_on = true;
+  ASSERT_TRUE(line_.push(first, stop_.get_token()));
+  ASSERT_TRUE(line_.push(second, stop_.get_token()));
+  ASSERT_EQ(line_.try_take(), first);
+  ASSERT_EQ(line_.try_take(), second);
+  decode(*second);
+  decode(*first);
+  for (int i = 0; i < 3; ++i) {
+    const auto item = next();
+    ASSERT_TRUE(std::holds_alternative<ClipItem>(item)) << i;
+    EXPECT_EQ(std::get<ClipItem>(item).sample, i < 2 ? first->sample : second->sample);
+  }
+  const auto end = next();
+  ASSERT_TRUE(std::holds_alternative<UnitEnd>(end));
+  EXPECT_EQ(std::get<UnitEnd>(end).sample, second->sample);
+}
+
+// Behind a part that was taken whole, a head that waits for memory is granted it.
+TEST_F(UnitLineTest, TheEndOfAPartMakesTheNextOneTheHead) {
+  const auto first = make_job(1), large = make_job(10);
+  first->goes_on = true;
+  ASSERT_TRUE(line_.push(first, stop_.get_token()));
+  ASSERT_TRUE(line_.push(large, stop_.get_token()));
+  ASSERT_EQ(line_.try_take(), first);
+  decode(*first);
+  ASSERT_TRUE(std::holds_alternative<ClipItem>(next()));
+  ASSERT_EQ(line_.try_take(), nullptr);
+  auto item = std::async(std::launch::async, [&] { return line_.next(stop_.get_token()); });
+  std::shared_ptr<UnitJob> taken;
+  const auto deadline = std::chrono::steady_clock::now() + seconds(20);
+  while (!taken && std::chrono::steady_clock::now() < deadline) taken = line_.try_take();
+  EXPECT_EQ(taken, large);
+  stop_.request_stop();
+  line_.clear(false);
+  ASSERT_EQ(item.wait_for(seconds(20)), std::future_status::ready);
+}
+
+TEST_F(UnitLineTest, TheFeederGetsAheadWithWhatIsDecoded) {
+  const std::size_t entries = 8;
+  std::atomic<std::size_t> pushed{0};
+  auto feeder = std::async(std::launch::async, [&] {
+    for (; pushed < entries; ++pushed) push(1);
+  });
+  const auto wait_for = [&](std::size_t count) {
+    const auto deadline = std::chrono::steady_clock::now() + seconds(20);
+    while (pushed < count && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+    return pushed.load();
+  };
+  // Three, and one for every two that were given out; those that were are not counted.
+  EXPECT_EQ(wait_for(3), 3U);
+  EXPECT_NE(feeder.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  EXPECT_EQ(pushed, 3U);
+  for (const std::size_t ahead : {4U, 6U, 7U}) {
+    const auto job = line_.try_take();
+    ASSERT_NE(job, nullptr);
+    EXPECT_EQ(wait_for(ahead), ahead);
+    decode(*job);
+    EXPECT_EQ(drain_unit(), 1U);
+  }
+  ASSERT_NE(line_.try_take(), nullptr);
+  EXPECT_EQ(wait_for(entries), entries);
+  ASSERT_EQ(feeder.wait_for(seconds(20)), std::future_status::ready);
+  EXPECT_EQ(line_.clear(false), 5U);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <deque>
 #include <fstream>
 #include <random>
@@ -161,6 +162,31 @@ TEST(SampleStream, FailuresStandInTheirPlace) {
   EXPECT_EQ(keys[0], "s0_0");
   EXPECT_NE(keys[1].find("missing.tar"), std::string::npos);
   EXPECT_EQ(keys[2], "s1_0");
+}
+
+TEST(SampleStream, AShardIsReadAheadTheMoreTheMoreIsTaken) {
+  testing::ScratchDir dir;
+  Reading reading({}, make_shards(dir, {40}, 100));
+  std::stop_source stop;
+  SampleStream stream(reading.service,
+                      {.share = all_of(1), .shard_bytes = 1 << 20, .inline_bytes = 1 << 20},
+                      stop.get_token());
+  // Two fields a sample, a page each.
+  const auto ahead = [&] { return reading.ledger.snapshot().total.now / 8192; };
+  const auto settles_at = [&](std::uint64_t samples) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (ahead() < samples && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
+    // It could only go on: none more comes.
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();
+    return ahead();
+  };
+  EXPECT_EQ(settles_at(1), 1U);
+  for (std::uint64_t taken = 1; taken <= 10; ++taken) {
+    ASSERT_TRUE(stream.next());
+    EXPECT_EQ(settles_at(1 + 2 * taken), 1 + 2 * taken);
+  }
+  stop.request_stop();
 }
 
 TEST(SampleStream, SaysWhatItWaitsFor) {
