@@ -20,7 +20,7 @@ constexpr std::size_t kPageBytes = 4096;
 constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
 // Fresh blocks kept faulted in ahead of need, in bytes: enough to hide the page faults of a few
 // clips, too little to matter in the plan.
-constexpr std::size_t kAheadBytes = std::size_t{8} << 20;
+constexpr std::size_t kAheadBytes = std::size_t{4} << 20;
 
 /// Make the pages of a range resident and writable. Never by writing: the block may have been taken
 /// meanwhile. Where the kernel cannot do it (before 5.14), the taker's own writes will.

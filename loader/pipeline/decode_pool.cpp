@@ -1,6 +1,7 @@
 #include "loader/pipeline/decode_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <string>
 #include <utility>
@@ -30,8 +31,11 @@ class DecodePool::Worker {
       const std::uint64_t seen = pool_.work_.version();
       const DecodeLane* lane = nullptr;
       if (auto job = pool_.take(tools_.device.get(), lane)) {
-        const Timed timed(pool_.counters_.decode);
+        const auto begin = std::chrono::steady_clock::now();
+        waited_ = {};
         decode(*lane, *job);
+        pool_.counters_.decode.add(std::chrono::steady_clock::now() - begin - waited_);
+        pool_.counters_.decode_idle.add(waited_);
         continue;
       }
       // Nothing to do may mean that there is no memory to do it: what is kept for speed goes first.
@@ -75,7 +79,9 @@ class DecodePool::Worker {
   }
 
   Result<ClipMemory> begin_clip(const DecodeLane& lane, UnitJob& job, const AVFrame& first) {
+    const auto begin = std::chrono::steady_clock::now();
     auto reservation = lane.line->begin_clip(job);
+    waited_ += std::chrono::steady_clock::now() - begin;
     if (!reservation) return reservation.error();
     ClipMemory memory;
     memory.reservation = std::move(*reservation);
@@ -94,6 +100,7 @@ class DecodePool::Worker {
   DecodePool& pool_;
   std::optional<Reservation> pinned_;  // of the tools' clip on its way down; goes after them
   const DecodeTools tools_;
+  std::chrono::steady_clock::duration waited_{};  // for memory, within the unit
 };
 
 DecodePool::DecodePool(DecodeToolbox& tools, BlockPool& clips, MemoryShare& pinned, Signal& work,

@@ -29,7 +29,9 @@ Lane::Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers
       rank_(rank),
       world_(world),
       decode_(context_.ledger, "decode", context_.plan.lane_decode_bytes),
-      line_(decode_, [this] { context_.work.raise(); }),
+      // A thread that waits for this lane's consumer must not be missed by another lane.
+      line_(decode_, context_.plan.lanes == 1 ? UnitLine::Waits::kAny : UnitLine::Waits::kHead,
+            [this] { context_.work.raise(); }),
       queue_(context_.ledger, std::move(buffers),
              [this, device] {
                context_.warn(fmt::format(

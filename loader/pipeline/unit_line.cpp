@@ -39,8 +39,8 @@ void UnitJob::lose(const Error& error) {
   packets.release();
 }
 
-UnitLine::UnitLine(MemoryShare& decode, std::function<void()> wake)
-    : decode_(decode), wake_(std::move(wake)) {
+UnitLine::UnitLine(MemoryShare& decode, Waits waits, std::function<void()> wake)
+    : decode_(decode), waits_(waits), wake_(std::move(wake)) {
   decode_.on_release([this] {
     freed_.raise();
     wake_();
@@ -77,22 +77,40 @@ bool UnitLine::push_entry(Entry entry, const std::stop_token& stop) {
   return true;
 }
 
+/// What units before this one may still need for their next clips: whoever is behind leaves them
+/// that much. Only the first of them needs it at any time, so the largest counts.
+std::uint64_t UnitLine::spared_before(const UnitJob& job) const {
+  std::uint64_t spared = 0;
+  for (const Entry& entry : entries_) {
+    const auto* before = std::get_if<std::shared_ptr<UnitJob>>(&entry.what);
+    if (before == nullptr) continue;
+    if (before->get() == &job) break;
+    const UnitJob& other = **before;
+    if (other.partly && !other.done && other.begun < other.unit.windows.size())
+      spared = std::max(spared, other.open_bytes);
+  }
+  return spared;
+}
+
+/// Reserve, if what is spared for those before stays free.
+std::optional<Reservation> UnitLine::reserve_behind(const UnitJob& job, std::uint64_t bytes,
+                                                    MemoryTag tag) {
+  if (bytes + spared_before(job) > decode_.capacity() - decode_.in_use()) return std::nullopt;
+  return decode_.try_reserve(bytes, tag);
+}
+
 UnitLine::Grant UnitLine::grant(UnitJob& job, bool head) {
   const std::uint64_t clips = job.unit.windows.size();
   const std::uint64_t whole = job.decoder_bytes + clips * job.clip_bytes;
-  if (whole <= decode_.capacity()) {
-    auto memory = decode_.try_reserve(whole, MemoryTag::kDecode);
-    if (!memory) return Grant::kNotNow;
-    job.memory = std::move(*memory);
-    return Grant::kYes;
-  }
-  const std::uint64_t least = job.decoder_bytes + overlap(job.unit) * job.clip_bytes;
+  job.open_bytes = std::min(clips, overlap(job.unit)) * job.clip_bytes;
+  const std::uint64_t least = job.decoder_bytes + job.open_bytes;
   if (least > decode_.capacity()) return Grant::kNever;
-  if (!head) return Grant::kNotNow;
-  auto memory = decode_.try_reserve(least, MemoryTag::kDecode);
+  const bool by_clip = waits_ == Waits::kAny || whole > decode_.capacity();
+  if (by_clip && waits_ == Waits::kHead && !head) return Grant::kNotNow;
+  auto memory = reserve_behind(job, by_clip ? least : whole, MemoryTag::kDecode);
   if (!memory) return Grant::kNotNow;
   job.memory = std::move(*memory);
-  job.partly = true;
+  job.partly = by_clip && least < whole;
   return Grant::kYes;
 }
 
@@ -117,7 +135,7 @@ std::shared_ptr<UnitJob> UnitLine::try_take() {
   std::shared_ptr<UnitJob> given;
   {
     const MutexLock lock(mutex_);
-    while (!given && !partly_ && dispatched_ < entries_.size()) {
+    while (!given && dispatched_ < entries_.size()) {
       auto* job = std::get_if<std::shared_ptr<UnitJob>>(&entries_[dispatched_].what);
       if (job != nullptr && !(*job)->done) {
         const Grant granted = grant(**job, dispatched_ == 0);
@@ -128,7 +146,6 @@ std::shared_ptr<UnitJob> UnitLine::try_take() {
         } else {
           (*job)->stop = running_.get_token();
           given = *job;
-          if (given->partly) partly_ = given;
         }
       }
       ++dispatched_;
@@ -141,36 +158,36 @@ std::shared_ptr<UnitJob> UnitLine::try_take() {
 }
 
 Result<Reservation> UnitLine::begin_clip(UnitJob& job) {
-  bool last = false;
-  {
-    const MutexLock lock(mutex_);
-    last = ++job.begun == job.unit.windows.size();
-  }
-  // The decoder's own part stays; a unit granted whole always has the clip's bytes at hand.
-  while (job.memory.bytes() < job.decoder_bytes + job.clip_bytes) {
+  Reservation clip;
+  for (;;) {
     const std::uint64_t seen = freed_.version();
-    auto more = decode_.try_reserve(job.clip_bytes, MemoryTag::kClip);
-    if (!more) {
-      if (!freed_.wait(seen, job.stop)) {
-        return Error{ErrorCode::kStopped, "stopped while waiting for memory", {}, {}, {}};
-      }
-      continue;
-    }
-    if (last) {
-      const MutexLock lock(mutex_);
-      partly_ = nullptr;
-    }
-    if (last) wake_();
-    return std::move(*more);
-  }
-  Reservation clip = job.memory.split(job.clip_bytes, MemoryTag::kClip);
-  if (last && job.partly) {
     {
       const MutexLock lock(mutex_);
-      if (partly_.get() == &job) partly_ = nullptr;
+      if (auto taken = take_clip(job)) {
+        clip = std::move(*taken);
+        break;
+      }
     }
+    if (!freed_.wait(seen, job.stop))
+      return Error{ErrorCode::kStopped, "stopped while waiting for memory", {}, {}, {}};
+  }
+  // What was spared for it is there for others now.
+  if (job.partly && job.begun == job.unit.windows.size()) {
+    freed_.raise();
     wake_();
   }
+  return clip;
+}
+
+/// The next clip's part of what the unit was granted, or more, while the decoder's own part stays.
+std::optional<Reservation> UnitLine::take_clip(UnitJob& job) {
+  std::optional<Reservation> clip;
+  if (job.memory.bytes() >= job.decoder_bytes + job.clip_bytes) {
+    clip = job.memory.split(job.clip_bytes, MemoryTag::kClip);
+  } else {
+    clip = reserve_behind(job, job.clip_bytes, MemoryTag::kClip);
+  }
+  if (clip) ++job.begun;
   return clip;
 }
 
@@ -189,7 +206,6 @@ void UnitLine::finish(UnitJob& job) {
   {
     const MutexLock lock(mutex_);
     job.done = true;
-    if (partly_.get() == &job) partly_ = nullptr;
   }
   changed_.notify_all();
   wake_();
@@ -230,7 +246,8 @@ std::optional<LineItem> UnitLine::next(const std::stop_token& stop) {
       }
     }
     changed_.notify_all();  // room for the feeder
-    wake_();                // another head
+    freed_.raise();         // another head, which leaves nothing to others
+    wake_();
   }
   return item;
 }
@@ -244,7 +261,6 @@ std::uint64_t UnitLine::clear(bool tell) {
     running_ = std::stop_source();
     voided.swap(entries_);
     dispatched_ = 0;
-    partly_ = nullptr;
     tell_cleared_ = tell;
     for (const Entry& entry : voided) {
       if (const auto* job = std::get_if<std::shared_ptr<UnitJob>>(&entry.what)) {

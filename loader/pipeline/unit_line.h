@@ -43,8 +43,9 @@ struct UnitJob {
   bool goes_on = false;  ///< the next job is of the same unit: this one's end is not the unit's
 
   // Set when the unit is given to a decoder.
-  Reservation memory;   ///< granted so far and not used yet
-  bool partly = false;  ///< more is granted clip by clip, see UnitLine
+  Reservation memory;            ///< granted so far and not used yet
+  bool partly = false;           ///< more is granted clip by clip, see UnitLine
+  std::uint64_t open_bytes = 0;  ///< of the clips that are open at one time
   std::stop_token stop;
 
   // Under the line's mutex.
@@ -86,14 +87,21 @@ struct UnitEnd {
 struct Cleared {};
 using LineItem = std::variant<ClipItem, UnitEnd, FailureItem, EndOfPass, Cleared>;
 
-/// Memory is granted in sequence order, all of a unit at once. Only the head of the line may be
-/// granted part of a unit that is too long for the share; nothing behind it is granted until it has
-/// begun its last clip, and all it waits for is freed by the lane, to its right. Thread-safe.
+/// Memory is granted in sequence order. Where decode threads may wait for it, a unit is granted its
+/// decoder and the clips that are open at one time, then clip by clip; else all at once, and only
+/// the head of the line, if it is too long for the share, clip by clip. Whoever is behind leaves to
+/// those before it what their next clips take, so all that the head waits for is freed by the lane,
+/// to its right, and all that others wait for by those before them. Thread-safe.
 class UnitLine {
  public:
+  /// Which units' decode threads may wait for memory. kAny holds fewer bytes for a later use, so
+  /// that more is decoded side by side; it is for threads that serve no other line: they wait for
+  /// this one's consumer, too.
+  enum class Waits { kHead, kAny };
+
   /// `decode` is the lane's share for decoders and clips being made. `wake` is called when a unit
   /// may have become ready to be decoded.
-  UnitLine(MemoryShare& decode, std::function<void()> wake);
+  UnitLine(MemoryShare& decode, Waits waits, std::function<void()> wake);
 
   // --- the feeder
   /// Append; waits while the line is long: a few entries at first, more with each that a decoder
@@ -106,7 +114,7 @@ class UnitLine {
   // --- decode threads
   /// The next unit in sequence, when its memory is granted; null otherwise.
   std::shared_ptr<UnitJob> try_take();
-  /// Memory for the unit's next clip; waits only for a unit that was granted in part.
+  /// Memory for the unit's next clip; waits where the unit was granted less than all.
   Result<Reservation> begin_clip(UnitJob& job);
   void emit(UnitJob& job, std::size_t clip, ClipResult result);
   /// The unit was decoded (every clip emitted): gives back what it holds.
@@ -126,9 +134,14 @@ class UnitLine {
   bool push_entry(Entry entry, const std::stop_token& stop);
   enum class Grant { kYes, kNotNow, kNever };
   Grant grant(UnitJob& job, bool head) SHARDREEL_REQUIRES(mutex_);
+  [[nodiscard]] std::uint64_t spared_before(const UnitJob& job) const SHARDREEL_REQUIRES(mutex_);
+  std::optional<Reservation> reserve_behind(const UnitJob& job, std::uint64_t bytes, MemoryTag tag)
+      SHARDREEL_REQUIRES(mutex_);
+  std::optional<Reservation> take_clip(UnitJob& job) SHARDREEL_REQUIRES(mutex_);
   void fail_for_memory(UnitJob& job) SHARDREEL_REQUIRES(mutex_);
 
   MemoryShare& decode_;
+  const Waits waits_;
   const std::function<void()> wake_;
   Signal freed_;  // memory of the decode share came back
 
@@ -137,7 +150,6 @@ class UnitLine {
   std::deque<Entry> entries_ SHARDREEL_GUARDED_BY(mutex_);
   std::size_t dispatched_ SHARDREEL_GUARDED_BY(mutex_) = 0;  // entries before it are given out
   std::uint64_t dispatched_ever_ SHARDREEL_GUARDED_BY(mutex_) = 0;
-  std::shared_ptr<UnitJob> partly_ SHARDREEL_GUARDED_BY(mutex_);
   bool tell_cleared_ SHARDREEL_GUARDED_BY(mutex_) = false;
   std::stop_source running_ SHARDREEL_GUARDED_BY(mutex_);  // stops the units being decoded
 };

@@ -6,8 +6,13 @@
 
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <future>
+#include <mutex>
+#include <random>
 #include <thread>
+
+#include "tests/support/scratch.h"
 
 namespace shardreel {
 namespace {
@@ -58,10 +63,158 @@ class UnitLineTest : public ::testing::Test {
 
   MemoryLedger ledger_;
   MemoryShare decode_{ledger_, "decode", 60};
-  UnitLine line_{decode_, [] {}};
+  UnitLine line_{decode_, UnitLine::Waits::kHead, [] {}};
   std::stop_source stop_;
   int jobs_ = 0;
 };
+
+/// Threads may wait for any unit's memory.
+class WaitingUnitLineTest : public UnitLineTest {
+ protected:
+  std::shared_ptr<UnitJob> push(std::size_t clips) {
+    auto job = make_job(clips);
+    EXPECT_TRUE(waiting_.push(job, stop_.get_token()));
+    return job;
+  }
+  MemoryShare share_{ledger_, "decode", 60};
+  UnitLine waiting_{share_, UnitLine::Waits::kAny, [] {}};
+};
+
+TEST_F(WaitingUnitLineTest, UnitsAreGrantedClipByClip) {
+  const auto first = push(2), second = push(3), third = push(1);  // whole: 30, 40, 20
+  ASSERT_EQ(waiting_.try_take(), first);
+  ASSERT_EQ(waiting_.try_take(), second);
+  EXPECT_EQ(share_.in_use(), 40U);  // a decoder and a clip each
+  EXPECT_EQ(waiting_.try_take(), nullptr);
+  std::vector<Reservation> clips;
+  clips.push_back(std::move(*waiting_.begin_clip(*second)));
+  clips.push_back(std::move(*waiting_.begin_clip(*second)));
+  EXPECT_EQ(share_.in_use(), 50U);
+  // The last 10 bytes are the first unit's, however long the second waits for them.
+  auto waits = std::async(std::launch::async, [&] { return waiting_.begin_clip(*second); });
+  EXPECT_NE(waits.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  clips.push_back(std::move(*waiting_.begin_clip(*first)));
+  EXPECT_EQ(share_.in_use(), 50U);
+  clips.push_back(std::move(*waiting_.begin_clip(*first)));
+  EXPECT_EQ(share_.in_use(), 60U);
+  EXPECT_NE(waits.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  clips.pop_back();  // it left to the right
+  ASSERT_EQ(waits.wait_for(seconds(20)), std::future_status::ready);
+  EXPECT_TRUE(waits.get());
+}
+
+// Units of all sizes, as long as each fits alone; clips leave in sequence and late. Whatever is
+// granted to whom, the first of them goes on.
+class UnitLineProperty : public ::testing::TestWithParam<UnitLine::Waits> {};
+
+TEST_P(UnitLineProperty, WhoeverWaitsGoesOnInTheEnd) {
+  std::mt19937_64 random(testing::test_seed());
+  for (std::uint64_t round = 0; round < testing::rounds(200); ++round) {
+    MemoryLedger ledger;
+    const std::uint64_t capacity = 60 + random() % 200;
+    MemoryShare share(ledger, "decode", capacity);
+    Signal work;
+    UnitLine line(share, GetParam(), [&work] { work.raise(); });
+    std::stop_source stop;
+    std::vector<std::shared_ptr<UnitJob>> jobs;
+    std::size_t clips = 0;
+    for (int i = 0; i < 40; ++i) {
+      auto job = std::make_shared<UnitJob>();
+      const auto open = static_cast<std::int64_t>(1 + random() % 3);  // clips that overlap
+      const std::size_t count = 1 + random() % 12;
+      for (std::size_t clip = 0; clip < count; ++clip) {
+        const auto at = static_cast<std::int64_t>(clip);
+        job->unit.windows.push_back({clip, {at, at + open - 1}});
+      }
+      job->decoder_bytes = 5 + random() % 20;
+      job->clip_bytes = 1 + random() % 11;
+      job->goes_on = random() % 8 == 0;
+      clips += count;
+      job->sample = std::make_shared<SampleRecord>();
+      jobs.push_back(job);
+    }
+    jobs.back()->goes_on = false;
+    std::jthread feeder([&] {
+      for (const auto& job : jobs) ASSERT_TRUE(line.push(job, stop.get_token()));
+      ASSERT_TRUE(line.push(EndOfPass{}, stop.get_token()));
+    });
+    std::vector<std::jthread> decoders;
+    for (std::uint64_t thread = 0; thread < 1 + round % 4; ++thread) {
+      decoders.emplace_back([&](const std::stop_token& over) {
+        while (!over.stop_requested()) {
+          const std::uint64_t seen = work.version();
+          const auto job = line.try_take();
+          if (!job) {
+            work.wait(seen, over);
+            continue;
+          }
+          // As many as overlap are open at a time.
+          std::deque<Reservation> open;
+          const std::size_t count = job->unit.windows.size();
+          const auto most = static_cast<std::size_t>(job->unit.windows[0].frames[1] + 1);
+          const auto leave = [&](std::size_t clip) {
+            ClipResult result;
+            result.clip.emplace();
+            result.clip->reservation = std::move(open.front());
+            open.pop_front();
+            line.emit(*job, clip, std::move(result));
+          };
+          for (std::size_t clip = 0; clip < count; ++clip) {
+            if (open.size() == most) leave(clip - most);
+            auto memory = line.begin_clip(*job);
+            if (!memory) return;
+            EXPECT_LE(share.in_use(), capacity);
+            open.push_back(std::move(*memory));
+          }
+          while (!open.empty()) leave(count - open.size());
+          line.finish(*job);
+        }
+      });
+    }
+    // What comes out is let go later, by somebody else.
+    std::mutex mutex;
+    std::deque<LineItem> held;
+    std::jthread consumer([&](const std::stop_token& ends) {
+      while (!ends.stop_requested()) {
+        std::optional<LineItem> first;
+        {
+          const std::lock_guard lock(mutex);
+          if (!held.empty()) first = std::move(held.front());
+          if (first) held.pop_front();
+        }
+        std::this_thread::yield();
+      }
+    });
+    auto taken = std::async(std::launch::async, [&] {
+      std::size_t got = 0;
+      while (auto item = line.next(stop.get_token())) {
+        if (std::holds_alternative<EndOfPass>(*item)) break;
+        if (std::holds_alternative<ClipItem>(*item)) ++got;
+        const std::lock_guard lock(mutex);
+        held.push_back(std::move(*item));
+      }
+      return got;
+    });
+    const bool over = taken.wait_for(seconds(60)) == std::future_status::ready;
+    EXPECT_TRUE(over) << "round " << round << ", capacity " << capacity;
+    if (!over) {
+      stop.request_stop();
+      line.clear(false);
+    }
+    EXPECT_EQ(taken.get(), clips);
+    for (auto& decoder : decoders) decoder.request_stop();
+    decoders.clear();
+    feeder.join();
+    consumer.request_stop();
+    consumer.join();
+    held.clear();
+    EXPECT_EQ(share.in_use(), 0U);
+    if (!over) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, UnitLineProperty,
+                         ::testing::Values(UnitLine::Waits::kHead, UnitLine::Waits::kAny));
 
 TEST_F(UnitLineTest, MemoryIsGrantedInSequenceAndAllAtOnce) {
   const auto first = push(3), second = push(1), third = push(1);  // 40, 20, 20 bytes
@@ -80,17 +233,20 @@ TEST_F(UnitLineTest, MemoryIsGrantedInSequenceAndAllAtOnce) {
 
 // Else a later unit could take what the head waits for, and its clips cannot leave before the
 // head's.
-TEST_F(UnitLineTest, NothingIsGrantedBehindAHeadThatStillBeginsClips) {
-  const auto head = push(10), later = push(1);  // 110 bytes: more than the share
-  EXPECT_EQ(line_.try_take(), head);
+TEST_F(UnitLineTest, WhatTheHeadsNextClipTakesIsLeftToIt) {
+  const auto head = push(10);  // 110 bytes: more than the share
+  push(1), push(2);            // 20 and 30
+  ASSERT_EQ(line_.try_take(), head);
   EXPECT_TRUE(head->partly);
   EXPECT_EQ(decode_.in_use(), 20U);  // the decoder and the one clip that is open at a time
-  for (int i = 0; i < 9; ++i) {
-    EXPECT_EQ(line_.try_take(), nullptr) << i;  // though its 20 bytes are free
+  ASSERT_NE(line_.try_take(), nullptr);
+  EXPECT_EQ(line_.try_take(), nullptr);
+  // However long the others hold theirs, the head goes on.
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_EQ(line_.try_take(), nullptr) << i;  // from the first clip on its 30 bytes are free
     ASSERT_TRUE(line_.begin_clip(*head));
   }
-  ASSERT_TRUE(line_.begin_clip(*head));
-  EXPECT_EQ(line_.try_take(), later);
+  EXPECT_NE(line_.try_take(), nullptr);
 }
 
 TEST_F(UnitLineTest, ALongUnitIsGrantedInPartOnlyAsTheHead) {
