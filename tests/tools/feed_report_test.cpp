@@ -72,6 +72,7 @@ TEST(FeedReportTest, JsonHasThePromisedNames) {
   EXPECT_EQ(report["order_digest"], hex(combine(std::vector{Digest{1}, Digest{3}})));
   EXPECT_EQ(report["pixel_digest"], hex(combine(std::vector{Digest{2}, Digest{4}})));
   EXPECT_EQ(report["details"]["first_failures"][0]["offset"], 512);
+  EXPECT_TRUE(report["details"]["first_batch_at"].is_null());
   EXPECT_FALSE(report.contains("error"));
 }
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 import unittest
 
 SHARDREEL, WORK = sys.argv[1], sys.argv[2]
@@ -213,6 +214,13 @@ class FeedTest(unittest.TestCase):
     def test_max_batches_and_endless_epochs(self):
         report = feed(SHARDS, "--epochs", "0", "--max-batches", "30", "--batch-size", "4")
         self.assertEqual((report["batches"], report["clips"]), (30, 120))
+
+    def test_the_report_says_when_the_first_batch_was_there(self):
+        began = time.time()
+        report = feed(SHARDS, "--max-batches", "1", "--batch-size", "4")
+        at = report["details"]["first_batch_at"]
+        self.assertLess(began + report["first_batch_seconds"], at)
+        self.assertLess(at, time.time())
 
     def test_environment_says_the_rank(self):
         env = dict(os.environ, RANK="1", WORLD_SIZE="2")

@@ -136,6 +136,7 @@ class Consumers {
   }
 
   [[nodiscard]] std::vector<LaneOutcome> outcomes() const { return outcomes_; }
+  [[nodiscard]] std::optional<double> first_batch_at() const { return first_batch_at_; }
 
  private:
   void consume(std::size_t lane) {
@@ -155,6 +156,7 @@ class Consumers {
     const std::uint64_t epochs = loader_.options().batch.epochs;
     for (std::uint64_t done = 0; epochs == 0 || done < epochs; ++done) {
       while (const std::optional<Batch> batch = loader_.next(lane)) {
+        if (outcomes_[lane].batches == 0) note_first_batch();
         take(lane, *batch, digests);
         if (outcomes_[lane].batches == max_batches_) return;
       }
@@ -181,6 +183,12 @@ class Consumers {
     ++outcomes_[lane].batches;
   }
 
+  void note_first_batch() {
+    const std::chrono::duration<double> now = std::chrono::system_clock::now().time_since_epoch();
+    const std::lock_guard lock(mutex_);
+    if (!first_batch_at_) first_batch_at_ = now.count();
+  }
+
   /// The first failure counts; the other lanes then fail because they are stopped.
   void fail(const Error& error) {
     {
@@ -197,6 +205,7 @@ class Consumers {
   std::vector<LaneOutcome> outcomes_;  // one a lane, touched by its thread alone
   std::mutex mutex_;
   std::optional<Error> failure_;
+  std::optional<double> first_batch_at_;
 };
 
 /// Batches that a lane will deliver in all its epochs, where that is known.
@@ -313,6 +322,7 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
   signals.on_signal({});
   loader->stop();
   outcome.lanes = consumers.outcomes();
+  outcome.first_batch_at = consumers.first_batch_at();
   outcome.signal = signals.received();
   if (outcome.signal != 0 && outcome.failure && outcome.failure->code == ErrorCode::kStopped)
     outcome.failure.reset();

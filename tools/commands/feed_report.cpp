@@ -53,6 +53,7 @@ Json lanes_json(const FeedOutcome& outcome) {
 Json details_json(const Metrics& m, const FeedOutcome& outcome) {
   Json details;
   details["rank_source"] = outcome.rank_source;
+  details["first_batch_at"] = outcome.first_batch_at ? Json(*outcome.first_batch_at) : Json();
   details["verdict"] = m.verdict;
   details["samples_complete"] = m.samples_complete;
   details["samples_filtered"] = m.samples_filtered;

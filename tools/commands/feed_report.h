@@ -23,6 +23,9 @@ struct FeedOutcome {
   std::optional<Error> failure;  ///< why the run ended early
   int signal = 0;                ///< that ended it early, or 0
   std::string rank_source;
+  /// When a consumer had the first batch: seconds since 1970, to compare with when the process was
+  /// started.
+  std::optional<double> first_batch_at;
 };
 
 /// One JSON object in one line. `error` is there only when the run failed.
