@@ -35,6 +35,7 @@ void fault_in([[maybe_unused]] std::byte* data, [[maybe_unused]] std::size_t byt
 struct BlockPool::State {
   std::size_t block_bytes = 0;
   std::size_t count = 0;
+  Ahead ahead = Ahead::kNext;
   void* mapping = nullptr;
   std::size_t mapped_bytes = 0;
   std::byte* base = nullptr;  // the mapping's first huge page
@@ -50,13 +51,14 @@ struct BlockPool::State {
 
   /// Keep some blocks faulted in ahead of the first use, until all are.
   void run(const std::stop_token& stop) {
-    const std::size_t ahead = std::max<std::size_t>(1, kAheadBytes / block_bytes);
+    const bool first = ahead == Ahead::kFirst;
+    const std::size_t blocks = std::max<std::size_t>(1, kAheadBytes / block_bytes);
     for (;;) {
       std::size_t next = 0;
       {
         const MutexLock lock(mutex);
-        while (faulted >= count || faulted >= fresh + ahead) {
-          if (faulted >= count || !changed.wait(mutex, stop)) return;
+        while (faulted >= std::min(count, first ? 1 : fresh + blocks)) {
+          if (faulted >= count || first || !changed.wait(mutex, stop)) return;
         }
         if (stop.stop_requested()) return;
         next = faulted;
@@ -87,11 +89,12 @@ Block::~Block() {
   if (data_ != nullptr) pool_->give_back(data_);
 }
 
-BlockPool::BlockPool(std::size_t block_bytes, std::size_t count)
+BlockPool::BlockPool(std::size_t block_bytes, std::size_t count, Ahead ahead)
     : state_(std::make_unique<State>()) {
   state_->block_bytes = block_bytes_for(block_bytes);
   if (count > (SIZE_MAX - kHugePageBytes) / state_->block_bytes) throw std::bad_alloc();
   state_->count = count;
+  state_->ahead = ahead;
   if (count == 0) return;
   state_->mapped_bytes = state_->block_bytes * count + kHugePageBytes;
   void* mapping = mmap(nullptr, state_->mapped_bytes, PROT_READ | PROT_WRITE,

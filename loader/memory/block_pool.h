@@ -38,9 +38,14 @@ class Block {
 /// plan: reserve first. Outlives its blocks. Thread-safe.
 class BlockPool {
  public:
+  /// Which blocks the background thread faults in before they are taken: always the next ones, or
+  /// the very first alone. Blocks that one thread fills in turn may be faulted in by it: while the
+  /// first one is made, all cores have more urgent work.
+  enum class Ahead { kNext, kFirst };
+
   /// Address space for `count` blocks is reserved at once, memory is not. Throws std::bad_alloc
   /// when the system refuses.
-  BlockPool(std::size_t block_bytes, std::size_t count);
+  BlockPool(std::size_t block_bytes, std::size_t count, Ahead ahead = Ahead::kNext);
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
   ~BlockPool();

@@ -43,7 +43,7 @@ class HostBuffer final : public BatchBuffer {
 class HostBuffers final : public BatchBuffers {
  public:
   HostBuffers(std::size_t bytes, std::size_t count)
-      : bytes_(BlockPool::block_bytes_for(bytes)), pool_(bytes, count) {}
+      : bytes_(BlockPool::block_bytes_for(bytes)), pool_(bytes, count, BlockPool::Ahead::kFirst) {}
 
   Result<std::unique_ptr<BatchBuffer>> take(const std::stop_token& /*stop*/) override {
     Block block = pool_.take();

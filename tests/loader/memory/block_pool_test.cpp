@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
 #include <random>
 #include <set>
@@ -63,6 +64,25 @@ TEST(BlockPool, ResidentMemoryFollowsUseNotCapacity) {
   const std::uint64_t grown = process_memory().rss_bytes - before;
   EXPECT_GE(grown, std::uint64_t{60} << 20);
   EXPECT_LE(grown, std::uint64_t{80} << 20);  // 64 MiB in use, 4 ahead, and the tables
+}
+
+TEST(BlockPool, TheFirstBlockAloneOrAlwaysTheNextIsFaultedInAhead) {
+  constexpr std::uint64_t kBlock = std::uint64_t{8} << 20;
+  const auto reaches = [](const BlockPool& pool, std::uint64_t bytes) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (pool.resident_bytes() < bytes && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
+    for (int i = 0; i < 1000; ++i) std::this_thread::yield();  // and not more
+    return pool.resident_bytes();
+  };
+  BlockPool first(kBlock, 4, BlockPool::Ahead::kFirst), next(kBlock, 4);
+  EXPECT_EQ(reaches(first, kBlock), kBlock);
+  EXPECT_EQ(reaches(next, kBlock), kBlock);
+  const Block a = first.take(), b = next.take();
+  EXPECT_EQ(reaches(next, 2 * kBlock), 2 * kBlock);
+  EXPECT_EQ(reaches(first, kBlock), kBlock);
+  const Block c = first.take();
+  EXPECT_EQ(reaches(first, 2 * kBlock), 2 * kBlock);
 }
 
 TEST(BlockPool, ThreadsShareIt) {
