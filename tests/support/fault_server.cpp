@@ -75,6 +75,19 @@ FaultReply range_reply(const SeenRequest& request, const std::string& content,
   return reply;
 }
 
+namespace {
+
+std::string in_chunks(const std::string& body, std::size_t chunk_bytes) {
+  std::string text;
+  for (std::size_t at = 0; at < body.size(); at += chunk_bytes) {
+    const std::string chunk = body.substr(at, chunk_bytes);
+    text += fmt::format("{:x}\r\n{}\r\n", chunk.size(), chunk);
+  }
+  return text + "0\r\n\r\n";
+}
+
+}  // namespace
+
 /// Bytes over a socket, with or without TLS.
 class FaultServer::Connection {
  public:
@@ -177,6 +190,7 @@ void FaultServer::accept() {
   while (!stopping_) {
     const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);
     if (fd < 0) continue;
+    ++connections_;
     const int yes = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     const std::lock_guard lock(mutex_);
@@ -244,7 +258,10 @@ bool FaultServer::answer(Connection& connection) {
   if (reply.no_answer) return false;
   std::string text = fmt::format("HTTP/1.1 {} Text\r\n", reply.status);
   for (const auto& [name, value] : reply.headers) text += fmt::format("{}: {}\r\n", name, value);
-  if (reply.say_length) {
+  if (reply.chunk_bytes > 0) {
+    reply.body = in_chunks(reply.body, reply.chunk_bytes);
+    text += "Transfer-Encoding: chunked\r\n";
+  } else if (reply.say_length) {
     text += fmt::format("Content-Length: {}\r\n", reply.content_length.value_or(reply.body.size()));
   } else {
     text += "Connection: close\r\n";
@@ -267,6 +284,7 @@ bool FaultServer::answer(Connection& connection) {
   if (reply.reset_after <= end && reply.reset_after != FaultReply::kNever) connection.reset();
   const bool whole = reply.cut_after == FaultReply::kNever &&
                      reply.reset_after == FaultReply::kNever && reply.say_length &&
+                     !reply.close_after &&
                      reply.content_length.value_or(reply.body.size()) == reply.body.size();
   return whole;
 }

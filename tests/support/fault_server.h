@@ -35,8 +35,9 @@ struct FaultReply {
   std::string body;
   std::optional<std::uint64_t> content_length;  ///< said instead of the body's own
   bool say_length = true;
+  std::size_t chunk_bytes = 0;  ///< if not 0: send the body in chunks of so many bytes
 
-  // Faults; `after` counts bytes of the body.
+  // Faults; `after` counts bytes of the body, of its chunks with their sizes where it has any.
   static constexpr std::size_t kNever = std::numeric_limits<std::size_t>::max();
   std::size_t cut_after = kNever;            ///< close the connection (TLS: without its goodbye)
   std::size_t reset_after = kNever;          ///< the same with a TCP reset
@@ -45,6 +46,7 @@ struct FaultReply {
   std::size_t piece_bytes = kNever;          ///< send the body in such pieces …
   std::chrono::milliseconds piece_delay{0};  ///< … with this time between them
   bool no_answer = false;                    ///< close without a head
+  bool close_after = false;                  ///< close behind the answer, without a word before
 };
 
 /// The right answer of a good server: the range that was asked for, 412 and 416 where due.
@@ -71,6 +73,8 @@ class FaultServer {
   [[nodiscard]] std::vector<SeenRequest> requests() const;
   /// Bytes of bodies sent so far.
   [[nodiscard]] std::uint64_t body_bytes() const { return body_bytes_; }
+  /// Connections so far.
+  [[nodiscard]] int connections() const { return connections_; }
   /// The most exchanges that were answered at one time.
   [[nodiscard]] int most_at_once() const { return most_at_once_; }
 
@@ -86,7 +90,7 @@ class FaultServer {
   std::uint16_t port_ = 0;
   std::atomic<bool> stopping_{false};
   std::atomic<std::uint64_t> body_bytes_{0};
-  std::atomic<int> at_once_{0}, most_at_once_{0};
+  std::atomic<int> at_once_{0}, most_at_once_{0}, connections_{0};
   mutable std::mutex mutex_;  // of what follows and of the handler
   std::vector<SeenRequest> requests_;
   std::vector<std::thread> threads_;

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdlib>
@@ -15,7 +14,11 @@
 #include <map>
 #include <mutex>
 
+#include "loader/read/http/curl_sockets.h"
+#include "loader/read/http/http_link.h"
+#include "loader/read/http/http_request_text.h"
 #include "loader/read/http/http_transfer.h"
+#include "loader/read/http/http_url.h"
 
 namespace shardreel {
 namespace {
@@ -57,12 +60,20 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     init_curl();
     options.ca_file = ca_file_of(options.ca_file);
     multi_ = curl_multi_init();
-    curl_multi_setopt(multi_, CURLMOPT_SOCKETFUNCTION, &State::on_socket);
-    curl_multi_setopt(multi_, CURLMOPT_SOCKETDATA, this);
+    sockets_ = std::make_unique<CurlSockets>(loop, multi_,
+                                             [this](int fd, int events) { act(fd, events); });
     curl_multi_setopt(multi_, CURLMOPT_TIMERFUNCTION, &State::on_timer);
     curl_multi_setopt(multi_, CURLMOPT_TIMERDATA, this);
     curl_multi_setopt(multi_, CURLMOPT_MAXCONNECTS, static_cast<long>(options.connections));
     curl_multi_setopt(multi_, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+    links_ = std::make_shared<HttpLinks>(
+        loop, multi_, options,
+        [this](Id id, std::string failure) {
+          const CURLcode code = failure.empty() ? CURLE_OK : CURLE_RECV_ERROR;
+          finish(id, code, std::move(failure));
+          begin_waiting();
+        },
+        [this](Id id) { connect(*running_.at(id)); });
   }
   State(const State&) = delete;
   State& operator=(const State&) = delete;
@@ -72,12 +83,13 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
   void close() {
     if (multi_ == nullptr) return;
     waiting_.clear();
-    for (auto& [id, transfer] : running_) curl_multi_remove_handle(multi_, transfer->easy.get());
+    for (auto& [id, transfer] : running_) leave(*transfer);
     running_.clear();
+    links_.reset();
     idle_.clear();
     curl_multi_cleanup(multi_);
     multi_ = nullptr;
-    watches_.clear();
+    sockets_.reset();
     timer_.cancel();
     ticker_.cancel();
   }
@@ -94,9 +106,14 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     std::erase_if(waiting_, [id](const auto& transfer) { return transfer->id == id; });
     const auto found = running_.find(id);
     if (found == running_.end()) return;
-    curl_multi_remove_handle(multi_, found->second->easy.get());
+    leave(*found->second);
     running_.erase(found);
     begin_waiting();
+  }
+
+  void go_on(Id id) {
+    const auto found = running_.find(id);
+    if (multi_ != nullptr && found != running_.end()) links_->release(*found->second);
   }
 
   boost::asio::io_context& loop;
@@ -104,43 +121,6 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
   std::atomic<Id> next_id{1};
 
  private:
-  /// A socket that libcurl wants to hear of. The descriptor is libcurl's: never closed here.
-  struct Watch {
-    explicit Watch(boost::asio::io_context& loop, int fd) : descriptor(loop, fd) {}
-    Watch(const Watch&) = delete;
-    Watch& operator=(const Watch&) = delete;
-    ~Watch() { forget(); }
-    /// A handler that runs now may hold the watch: the descriptor must be free for the next one
-    /// before, or the reactor refuses it, and libcurl with a failed callback ends every transfer.
-    void forget() {
-      if (descriptor.is_open()) descriptor.release();
-    }
-    boost::asio::posix::stream_descriptor descriptor;
-    bool wants_read = false, wants_write = false;
-    bool reading = false, writing = false;  // a wait is in flight
-  };
-
-  static int on_socket(CURL*, curl_socket_t fd, int what, void* self, void*) noexcept {
-    auto& state = *static_cast<State*>(self);
-    try {
-      if (what == CURL_POLL_REMOVE) {
-        const auto found = state.watches_.find(fd);
-        if (found == state.watches_.end()) return 0;
-        found->second->forget();
-        state.watches_.erase(found);
-        return 0;
-      }
-      auto& watch = state.watches_[fd];
-      if (!watch) watch = std::make_shared<Watch>(state.loop, fd);
-      watch->wants_read = (what & CURL_POLL_IN) != 0;
-      watch->wants_write = (what & CURL_POLL_OUT) != 0;
-      state.wait_for(fd, watch);
-    } catch (const std::exception&) {
-      return -1;
-    }
-    return 0;
-  }
-
   static int on_timer(CURLM*, long milliseconds, void* self) noexcept {
     auto& state = *static_cast<State*>(self);
     try {
@@ -160,34 +140,18 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     return 0;
   }
 
-  void wait_for(int fd, const std::shared_ptr<Watch>& watch) {
-    using boost::asio::posix::descriptor_base;
-    const auto wait = [&](bool wanted, bool Watch::*waiting, descriptor_base::wait_type kind,
-                          int event) {
-      if (!wanted || (*watch).*waiting) return;
-      (*watch).*waiting = true;
-      watch->descriptor.async_wait(
-          kind, [weak = weak_from_this(), weak_watch = std::weak_ptr(watch), waiting, event,
-                 fd](const boost::system::error_code& error) {
-            const auto self = weak.lock();
-            const auto again = weak_watch.lock();
-            if (!self || !again || error == boost::asio::error::operation_aborted) return;
-            (*again).*waiting = false;
-            self->act(fd, error ? CURL_CSELECT_ERR : event);
-            // libcurl tells of changes only: go on waiting while it still has this socket.
-            const auto found = self->watches_.find(fd);
-            if (found != self->watches_.end() && found->second == again) self->wait_for(fd, again);
-          });
-    };
-    wait(watch->wants_read, &Watch::reading, descriptor_base::wait_read, CURL_CSELECT_IN);
-    wait(watch->wants_write, &Watch::writing, descriptor_base::wait_write, CURL_CSELECT_OUT);
-  }
-
   void act(int fd, int events) {
     if (multi_ == nullptr) return;
     int still_running = 0;
     curl_multi_socket_action(multi_, fd, events, &still_running);
     collect();
+  }
+
+  /// Take the exchange's easy handle from libcurl; a link does so for itself.
+  void leave(Transfer& transfer) {
+    if (transfer.easy) curl_multi_remove_handle(multi_, transfer.easy.get());
+    transfer.reader.reset();
+    transfer.link.reset();
   }
 
   void collect() {
@@ -199,9 +163,26 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
       char* self = nullptr;
       curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
       const CURLcode code = message->data.result;
-      finish(reinterpret_cast<Transfer*>(self)->id, code, {});
+      auto& transfer = *reinterpret_cast<Transfer*>(self);
+      if (code == CURLE_OK && !transfer.request_text.empty()) {
+        connected(transfer);
+      } else {
+        finish(transfer.id, code, {});
+      }
     }
     begin_waiting();
+  }
+
+  /// libcurl has made a connection for a bulk exchange.
+  void connected(Transfer& transfer) {
+    curl_socket_t fd = CURL_SOCKET_BAD;
+    curl_easy_getinfo(transfer.easy.get(), CURLINFO_ACTIVESOCKET, &fd);
+    sockets_->forget(fd);  // libcurl may not have said yet that it looks no more
+    try {
+      links_->begin_new(transfer);
+    } catch (const boost::system::system_error& error) {
+      finish(transfer.id, CURLE_RECV_ERROR, error.what());
+    }
   }
 
   /// The exchange is over; `why` replaces libcurl's words where we ended it.
@@ -209,7 +190,8 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     auto node = running_.extract(id);
     if (node.empty()) return;
     const std::unique_ptr<Transfer> transfer = std::move(node.mapped());
-    curl_multi_remove_handle(multi_, transfer->easy.get());
+    if (transfer->link) links_->end(*transfer);
+    leave(*transfer);
     if (transfer->body == Transfer::Body::kUnasked && code == CURLE_OK) {
       transfer->handler->on_head(transfer->head);  // an answer without a body
     }
@@ -222,13 +204,14 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
       outcome.permanent = true;
     } else if (!why.empty()) {
       outcome.failure = std::move(why);
+      outcome.permanent = is_permanent(code);
     } else if (code != CURLE_OK && !cut_by_us) {
       const char* words = transfer->words[0] != '\0' ? transfer->words.data() : "";
       outcome.failure =
           fmt::format("{}{}{}", curl_easy_strerror(code), *words != '\0' ? ": " : "", words);
       outcome.permanent = is_permanent(code);
     }
-    idle_.push_back(std::move(transfer->easy));
+    if (transfer->easy) idle_.push_back(std::move(transfer->easy));
     transfer->handler->on_done(outcome);
   }
 
@@ -241,27 +224,53 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     if (!running_.empty() && !ticking_) tick();
   }
 
-  void begin(std::unique_ptr<Transfer> transfer) {
+  void begin(std::unique_ptr<Transfer> owned) {
+    Transfer& transfer = *owned;
+    const Id id = transfer.id;
+    running_.emplace(id, std::move(owned));
+    transfer.begun = transfer.last_byte = Clock::now();
+    if (transfer.request.bulk && !prepare_bulk(transfer)) return;
+    if (!transfer.request_text.empty() && links_->begin(transfer)) return;
+    connect(transfer);
+  }
+
+  /// Find out whether the exchange is one for a link; false when it can have no answer at all.
+  bool prepare_bulk(Transfer& transfer) {
+    const auto url = parse_http_url(transfer.request.url);
+    // libcurl says what is wrong with it.
+    if (!url || needs_libcurl(transfer.request, *url)) return true;
+    auto text = request_text(transfer.request, *url);
+    if (!text) {
+      finish_later(transfer.id, CURLE_URL_MALFORMAT, text.error().message);
+      return false;
+    }
+    transfer.request_text = std::move(*text);
+    transfer.link_key = link_key(transfer.request, *url);
+    return true;
+  }
+
+  /// Never from within the call that began it.
+  void finish_later(Id id, CURLcode code, std::string why) {
+    boost::asio::post(loop, [weak = weak_from_this(), id, code, why = std::move(why)] {
+      const auto self = weak.lock();
+      if (self && self->multi_ != nullptr) self->finish(id, code, why);
+    });
+  }
+
+  /// Let libcurl make the exchange, or the connection for it.
+  void connect(Transfer& transfer) {
     if (idle_.empty()) {
-      transfer->easy.reset(curl_easy_init());
+      transfer.easy.reset(curl_easy_init());
     } else {
-      transfer->easy = std::move(idle_.back());
+      transfer.easy = std::move(idle_.back());
       idle_.pop_back();
-      curl_easy_reset(transfer->easy.get());
+      curl_easy_reset(transfer.easy.get());
     }
-    transfer->last_byte = Clock::now();
-    configure(*transfer);
-    CURL* easy = transfer->easy.get();
-    const Id id = transfer->id;
-    running_.emplace(id, std::move(transfer));
+    configure(transfer);
+    CURL* easy = transfer.easy.get();
     const CURLMcode added = curl_multi_add_handle(multi_, easy);
-    if (added != CURLM_OK) {
-      boost::asio::post(loop, [weak = weak_from_this(), id, added] {
-        if (const auto self = weak.lock(); self && self->multi_ != nullptr) {
-          self->finish(id, CURLE_FAILED_INIT, curl_multi_strerror(added));
-        }
-      });
-    }
+    if (added != CURLM_OK)
+      finish_later(transfer.id, CURLE_COULDNT_CONNECT, curl_multi_strerror(added));
   }
 
   void configure(Transfer& transfer) {
@@ -291,6 +300,10 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
     set(CURLOPT_WRITEDATA, &transfer);
     set(CURLOPT_OPENSOCKETFUNCTION, &Transfer::open_socket);
     set(CURLOPT_OPENSOCKETDATA, &transfer);
+    if (!transfer.request_text.empty()) {
+      set(CURLOPT_CONNECT_ONLY, 1L);
+      set(CURLOPT_TIMEOUT_MS, 0L);  // is looked after in `end_stalled`
+    }
     // A connection that was made to an address nobody checked must not be used again here.
     if (request.refuse_machine || request.refuse_link) set(CURLOPT_FRESH_CONNECT, 1L);
     if (!options.ca_file.empty()) set(CURLOPT_CAINFO, options.ca_file.c_str());
@@ -316,8 +329,9 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
   /// Look for exchanges that stand still, a few times in the time they may.
   void tick() {
     ticking_ = true;
-    const auto step = std::clamp(options.stall_timeout / 8, std::chrono::milliseconds(10),
-                                 std::chrono::milliseconds(500));
+    const auto shorter = std::min(options.stall_timeout, options.request_timeout);
+    const auto step =
+        std::clamp(shorter / 8, std::chrono::milliseconds(10), std::chrono::milliseconds(500));
     ticker_.expires_after(step);
     ticker_.async_wait([weak = weak_from_this()](const auto& error) {
       const auto self = weak.lock();
@@ -328,15 +342,24 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
   }
 
   void end_stalled() {
-    const auto oldest = Clock::now() - options.stall_timeout;
-    std::vector<Id> stalled;
+    const auto now = Clock::now();
+    std::vector<Id> stalled, late;
     for (const auto& [id, transfer] : running_) {
-      if (transfer->last_byte < oldest) stalled.push_back(id);
+      if (transfer->last_byte < now - options.stall_timeout) {
+        stalled.push_back(id);
+      } else if (transfer->begun < now - options.request_timeout) {
+        late.push_back(id);
+      }
     }
     for (const Id id : stalled) {
       finish(id, CURLE_OPERATION_TIMEDOUT,
              fmt::format("no byte came for {:.1f} s",
                          std::chrono::duration<double>(options.stall_timeout).count()));
+    }
+    for (const Id id : late) {
+      finish(id, CURLE_OPERATION_TIMEDOUT,
+             fmt::format("the answer took longer than {:.1f} s",
+                         std::chrono::duration<double>(options.request_timeout).count()));
     }
     begin_waiting();
   }
@@ -345,10 +368,11 @@ class HttpClient::State : public std::enable_shared_from_this<State> {
   steady_timer timer_;   // libcurl's own
   steady_timer ticker_;  // looks for stalls
   bool ticking_ = false;
-  std::map<int, std::shared_ptr<Watch>> watches_;  // shared with nobody: weak in the waits
+  std::unique_ptr<CurlSockets> sockets_;
   std::deque<std::unique_ptr<Transfer>> waiting_;
   std::map<Id, std::unique_ptr<Transfer>> running_;
   std::vector<CurlEasy> idle_;
+  std::shared_ptr<HttpLinks> links_;  // weak in what waits for them
 };
 
 HttpClient::HttpClient(boost::asio::io_context& loop, HttpClientOptions options)
@@ -370,6 +394,10 @@ HttpClient::Id HttpClient::start(HttpRequest request, std::shared_ptr<HttpHandle
     state->add(std::move(transfer));
   });
   return id;
+}
+
+void HttpClient::go_on(Id id) {
+  boost::asio::post(state_->loop, [state = state_, id] { state->go_on(id); });
 }
 
 void HttpClient::cancel(Id id) {

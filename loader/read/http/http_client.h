@@ -1,6 +1,7 @@
 #pragma once
-// HTTP/1.1 requests on the event loop: libcurl's multi interface, driven by Asio. One request is
-// one exchange: no redirects, no retries (see range_fetch.h).
+// HTTP/1.1 requests on the event loop: libcurl's multi interface, driven by Asio; large bodies are
+// read without it (see http_link.h). One request is one exchange: no redirects, no retries (see
+// range_fetch.h).
 
 #include <chrono>
 #include <cstdint>
@@ -30,6 +31,9 @@ struct HttpRequest {
   bool refuse_machine = false, refuse_link = false;
   bool use_proxy = true;  ///< as the environment says (http_proxy, no_proxy, …)
   bool urgent = false;    ///< goes before what waits for a connection
+  /// A GET whose body is large: read it without libcurl (see `HttpHandler::on_body`) where that can
+  /// be done.
+  bool bulk = false;
 };
 
 /// A response's status line and headers.
@@ -49,6 +53,15 @@ struct HttpOutcome {
   std::string text;        ///< the start of a body that was not taken, at most 16 KiB
 };
 
+/// The body of an answer, read straight from its connection.
+class HttpBody {
+ public:
+  virtual ~HttpBody() = default;
+  /// Move what has come to `into`, at most as much as it holds. Never waits: 0 = nothing came, or
+  /// nothing is left.
+  virtual std::size_t read(std::span<std::byte> into) = 0;
+};
+
 /// Follows one exchange; called on the loop's thread only, never from within another call.
 class HttpHandler {
  public:
@@ -58,15 +71,21 @@ class HttpHandler {
   virtual bool on_head(const HttpHead& head) = 0;
   /// Take bytes; false cuts the exchange.
   virtual bool on_bytes(std::span<const std::byte> bytes) = 0;
+  enum class Next { kMore, kHold, kCut };
+  /// With `HttpRequest::bulk`, perhaps in place of `on_bytes`: some may have come. Read to where
+  /// they belong, or leave them. After kHold it is called again when `HttpClient::go_on` was, or
+  /// after `hold_time`; kCut ends the exchange.
+  virtual Next on_body(HttpBody& body);
   virtual void on_done(const HttpOutcome& outcome) = 0;
 };
 
 struct HttpClientOptions {
   std::size_t connections = 16;  ///< exchanges at one time; the others wait in line
-  std::size_t buffer_bytes = std::size_t{256} << 10;  ///< of each
+  std::size_t buffer_bytes = std::size_t{256} << 10;  ///< of each, and the most of one read
   std::chrono::milliseconds connect_timeout{10'000};
   std::chrono::milliseconds request_timeout{60'000};  ///< of one exchange
   std::chrono::milliseconds stall_timeout{15'000};    ///< without a byte
+  std::chrono::milliseconds hold_time{10};            ///< of `HttpHandler::Next::kHold`
   std::string ca_file;  ///< empty = $CURL_CA_BUNDLE, $SSL_CERT_FILE, else the system's
 };
 
@@ -83,6 +102,8 @@ class HttpClient {
   Id start(HttpRequest request, std::shared_ptr<HttpHandler> handler);
   /// Drop an exchange: no calls follow, but one may be running now.
   void cancel(Id id);
+  /// Call the `on_body` that holds an exchange again now.
+  void go_on(Id id);
 
   [[nodiscard]] boost::asio::io_context& loop() const noexcept;
   [[nodiscard]] const HttpClientOptions& options() const noexcept;

@@ -18,6 +18,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kMostRedirects = 10;
 // An attempt that brought this much was worth its while: the count begins anew.
 constexpr std::size_t kRealProgress = std::size_t{64} << 10;
+// How much is read at most before the reader may have the lock.
+constexpr std::size_t kLockBytes = std::size_t{256} << 10;
 
 }  // namespace
 
@@ -37,6 +39,7 @@ struct RangeFetch::Loop {
   RangeAnswer answer;
   std::size_t answer_left = 0;  // bytes of the answer's body still to come
   bool too_long = false;
+  bool shown = false;  // that bytes came
 };
 
 std::shared_ptr<RangeFetch> RangeFetch::start(const FetchContext& context, RangeOrder order) {
@@ -79,12 +82,17 @@ void RangeFetch::wake_at(std::size_t filled) {
 }
 
 bool RangeFetch::aim(std::size_t filled, std::span<std::byte> into) {
-  const MutexLock lock(mutex_);
-  if (cancelled_ || progress_.done || progress_.filled != filled) return false;
-  aimed_ = into.first(std::min(into.size(), bytes_ - filled));
-  aimed_bytes_ = aimed_.size();
-  wake_at_ = filled + aimed_bytes_;
-  aim_open_.store(true, std::memory_order_relaxed);
+  HttpClient::Id held = 0;
+  {
+    const MutexLock lock(mutex_);
+    if (cancelled_ || progress_.done || progress_.filled != filled) return false;
+    aimed_ = into.first(std::min(into.size(), bytes_ - filled));
+    aimed_bytes_ = aimed_.size();
+    wake_at_ = filled + aimed_bytes_;
+    aim_open_.store(true, std::memory_order_relaxed);
+    if (std::exchange(held_, false)) held = exchange_;
+  }
+  if (const auto client = context_.client.lock(); client && held != 0) client->go_on(held);
   return true;
 }
 
@@ -161,6 +169,7 @@ void RangeFetch::send(PreparedRequest prepared) {
     if (!condition.empty()) request.headers.push_back(std::move(condition));
   }
   request.urgent = urgent_;
+  request.bulk = true;
   // A server may not send us to addresses that only the user can have meant; its own is one.
   if (loop.redirects > 0 && prepared.url.host != loop.own->host) {
     const HostReach own = reach_of(loop.own->host);
@@ -215,6 +224,45 @@ bool RangeFetch::on_bytes(std::span<const std::byte> bytes) {
   seen_filled_.store(progress_.filled, std::memory_order_release);
   wake();
   return !loop.too_long;
+}
+
+// What is read into the range's own memory is copied once more. So leave bytes where they are for a
+// moment when the reader is about to say where it wants them: it has just been given all that it
+// asked for, or has not come to this range yet.
+HttpHandler::Next RangeFetch::on_body(HttpBody& body) {
+  Loop& loop = *on_loop_;
+  if (loop.answer_left == 0) {  // whatever comes now is too much
+    std::byte more{};
+    loop.too_long = body.read({&more, 1}) > 0;
+    return loop.too_long ? Next::kCut : Next::kMore;
+  }
+  // Read under the lock: who cancels may take the memory away the moment `cancel` returns.
+  const MutexLock lock(mutex_);
+  if (cancelled_) return Next::kCut;
+  if (!std::exchange(loop.shown, true) && !urgent_ && aimed_.empty()) {
+    held_ = true;
+    return Next::kHold;
+  }
+  held_ = false;
+  const bool aimed = !aimed_.empty();
+  for (std::size_t taken = 0; taken < kLockBytes && loop.answer_left > 0;) {
+    const std::span<std::byte> room = aimed ? aimed_ : into_.subspan(progress_.filled);
+    const std::size_t count = body.read(room.first(std::min(room.size(), loop.answer_left)));
+    if (count == 0) break;
+    taken += count;
+    loop.answer_left -= count;
+    context_.counters->bytes += count;
+    if (aimed) aimed_ = aimed_.subspan(count);
+    progress_.filled += count;
+    if (aimed && aimed_.empty()) {
+      held_ = loop.answer_left > 0;
+      break;
+    }
+  }
+  if (aimed && aimed_.empty()) aim_open_.store(false, std::memory_order_release);
+  seen_filled_.store(progress_.filled, std::memory_order_release);
+  wake();
+  return held_ ? Next::kHold : Next::kMore;
 }
 
 void RangeFetch::on_done(const HttpOutcome& outcome) {

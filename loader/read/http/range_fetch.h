@@ -83,6 +83,7 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
   // HttpHandler, on the loop's thread.
   bool on_head(const HttpHead& head) override;
   bool on_bytes(std::span<const std::byte> bytes) override;
+  Next on_body(HttpBody& body) override;
   void on_done(const HttpOutcome& outcome) override;
 
  private:
@@ -118,6 +119,7 @@ class RangeFetch final : public HttpHandler, public std::enable_shared_from_this
   std::function<void()> on_progress_ SHARDREEL_GUARDED_BY(mutex_);
   Progress progress_ SHARDREEL_GUARDED_BY(mutex_);
   bool cancelled_ SHARDREEL_GUARDED_BY(mutex_) = false;
+  bool held_ SHARDREEL_GUARDED_BY(mutex_) = false;  // the loop leaves bytes for the next `aim`
   HttpClient::Id exchange_ SHARDREEL_GUARDED_BY(mutex_) = 0;
 };
 

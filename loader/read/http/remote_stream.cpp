@@ -20,7 +20,7 @@ std::size_t block_bytes_of(const RemoteShape& shape) {
 }
 
 // How long a reader waits for all it asked for before it takes what came.
-constexpr std::chrono::milliseconds kPatience{2};
+constexpr std::chrono::milliseconds kPatience{5};
 
 Error stop_error() { return {ErrorCode::kStopped, "stopped while reading a shard", {}, {}, {}}; }
 

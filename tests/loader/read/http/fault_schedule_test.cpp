@@ -111,7 +111,7 @@ class Schedule {
     if (std::uniform_real_distribution<>(0, 1)(random_) >= rate_) return reply;
     const std::size_t size = reply.body.size();
     const std::size_t at = std::uniform_int_distribution<std::size_t>(0, size)(random_);
-    switch (std::uniform_int_distribution<>(0, 12)(random_)) {
+    switch (std::uniform_int_distribution<>(0, 15)(random_)) {
       case 0: return {.status = 503, .body = "busy"};
       case 1: return {.status = 429, .headers = {{"Retry-After", at % 8 == 0 ? "1" : "0"}}};
       case 2: reply.reset_after = at; break;
@@ -134,6 +134,12 @@ class Schedule {
         }
         break;
       }
+      case 12: reply.chunk_bytes = size / 5 + 1; break;
+      case 13:
+        reply.chunk_bytes = size / 5 + 1;
+        reply.cut_after = at;
+        break;
+      case 14: reply.close_after = true; break;
       default:
         reply.say_length = false;
         reply.cut_after = at;
