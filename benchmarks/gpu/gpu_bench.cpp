@@ -98,6 +98,7 @@ Run feed(const LoaderOptions& options, int layers,
   const Metrics metrics = loader.metrics();
   run.frames = metrics.frames;
   run.clips_by_decoder = metrics.clips_by_decoder;
+  run.gpu_sessions = metrics.gpu_sessions;
   run.clips_from_device = metrics.clips_from_device;
   run.order = fmt::format("{:016x}", XXH3_64bits_digest(digest.get()));
   return run;

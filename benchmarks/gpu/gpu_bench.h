@@ -56,6 +56,7 @@ LoaderOptions base_options(const Settings& settings);
 struct Run {
   double seconds = 0, first_batch_seconds = 0;
   std::uint64_t clips = 0, frames = 0;
+  std::map<std::string, std::uint64_t> gpu_sessions;
   std::uint64_t clips_from_device = 0;  ///< that never left their GPU
   std::map<std::string, std::uint64_t> clips_by_decoder;
   std::string order;  ///< digest of the clips' identities in the order in which they came

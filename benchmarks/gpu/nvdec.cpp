@@ -46,6 +46,7 @@ Json measure_nvdec(const Settings& settings) {
     }
     row["best_loader_over_best_bare"] = best_loader / best_bare;
     row["clips_by_decoder"] = last.clips_by_decoder;
+    row["gpu_sessions"] = last.gpu_sessions;
     result["shards"].push_back(std::move(row));
   }
   return result;

@@ -121,7 +121,8 @@ def nvdec_rows(answer):
         best = [max(one[who]["median"] for one in row["sessions"])
                 for who in ("bare_clips_per_second", "loader_clips_per_second")]
         yield (row["shard"], f"loader {best[1]:.0f}, bare {best[0]:.0f} clips/s: "
-               f"{row['best_loader_over_best_bare']:.2f} ({decoders(row['clips_by_decoder'])})", "0.95")
+               f"{row['best_loader_over_best_bare']:.2f} ({decoders(row['clips_by_decoder'])}; "
+               f"{row['gpu_sessions']['made']} sessions made)", "0.95")
 
 
 def lane_rows(answer):

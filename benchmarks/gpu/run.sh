@@ -136,7 +136,7 @@ if wants lane; then run lane 300 "$bin/gpu_bench" lane --rounds "$rounds"; fi
 if wants kernel; then run kernel 300 "$bin/gpu_bench" kernel --rounds "$rounds"; fi
 hd=$media/nvdec/h264-1920x1080.tar
 if wants hybrid && videos hybrid nvdec; then run hybrid 600 "$bin/gpu_bench" hybrid "$hd" --rounds "$rounds" --epochs 16; fi
-if wants pressure && videos pressure nvdec; then run pressure 300 "$bin/gpu_bench" pressure "$hd" --epochs 32; fi
+if wants pressure && videos pressure nvdec; then run pressure 300 "$bin/gpu_bench" pressure "$media"/nvdec/*-1920x1080.tar --epochs 12; fi
 if wants training && videos training claim; then
   if ! PYTHONPATH=build/release/python "$python" -c 'import torch, shardreel' 2>/dev/null; then
     say training "no Python here has torch and the package shardreel"
