@@ -102,14 +102,23 @@ class VirtualGpu {
     const Placement::Gauges idle = placement_->gauges();
     EXPECT_EQ(idle.at_work, 0U);
     EXPECT_EQ(governor_->gauges(governor_now()).granted, idle.idle_bytes);
-    EXPECT_EQ(device_->allocated_bytes(), idle.idle * testing::kVirtualSessionBytes);
+    EXPECT_EQ(settled_bytes(idle.idle * testing::kVirtualSessionBytes),
+              idle.idle * testing::kVirtualSessionBytes);
     EXPECT_EQ(release(), idle.idle_bytes);
     EXPECT_EQ(governor_->gauges(governor_now()).granted, 0U);
     EXPECT_EQ(placement_->gauges().idle, 0U);
-    EXPECT_EQ(device_->allocated_bytes(), 0U) << "frames, scratch and sessions are back";
+    EXPECT_EQ(settled_bytes(0), 0U) << "frames, scratch and sessions are back";
+  }
+  /// Of the device, once its streams have come to what was freed.
+  std::uint64_t settled_bytes(std::uint64_t expected) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (device_->allocated_bytes() != expected && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
+    return device_->allocated_bytes();
   }
   /// While nobody decodes.
   [[nodiscard]] const std::map<std::string, int>& attempts() const { return attempts_; }
+  [[nodiscard]] std::uint64_t most_at_work() const { return most_at_work_; }
   [[nodiscard]] const std::vector<std::string>& warnings() const { return warnings_; }
   [[nodiscard]] const Schedule& schedule() const { return schedule_; }
   std::uint64_t random_below(std::uint64_t n) {
@@ -133,6 +142,7 @@ class VirtualGpu {
     const std::lock_guard lock(mutex_);
     const std::string kind = session_need(parameters)->kind;
     ++attempts_[kind];
+    most_at_work_ = std::max(most_at_work_, placement_->gauges().at_work);
     std::mt19937_64 of_kind(std::hash<std::string>()(kind) ^ schedule_.seed);
     if (std::uniform_real_distribution<>()(of_kind) < schedule_.refused_kinds) {
       ++refused_attempts_[kind];
@@ -159,6 +169,7 @@ class VirtualGpu {
   std::mt19937_64 random_;
   std::map<std::string, int> refused_attempts_;
   std::map<std::string, int> attempts_;
+  std::uint64_t most_at_work_ = 0;
   std::vector<std::string> warnings_;
   std::shared_ptr<HostDevice> device_;
   std::shared_ptr<Governor> governor_;
@@ -295,6 +306,7 @@ TEST_F(PlacementTest, NoMoreSessionsAreAtWorkThanAreWorthIt) {
   options.resource.decode_threads = 4;
   const Outcome got = run(options, &gpu);
   EXPECT_EQ(got.metrics.gpu_sessions.at("most_at_work"), 1U);
+  EXPECT_EQ(gpu.most_at_work(), 1U);
   EXPECT_GT(got.metrics.clips_by_decoder.at("cpu_no_session"), 0U) << "beside it";
   EXPECT_GT(got.metrics.clips_by_decoder.at("device"), 0U);
   EXPECT_GT(got.metrics.decode_costs.at("cpu_megapixel"), 0);
