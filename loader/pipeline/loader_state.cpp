@@ -226,6 +226,8 @@ Result<void> adopt_decisions(std::string_view state, LoaderOptions& options) {
       find_option("shuffle_domain")->set(options, decided.at("shuffle_domain"));
     if (!options.batch.batches_per_epoch)
       find_option("batches_per_epoch")->set(options, decided.at("batches_per_epoch"));
+    if (options.resource.decode == DecodeDevice::kAuto && decided.at("decode") == "cpu")
+      options.resource.decode = DecodeDevice::kCpu;
     return {};
   } catch (const Json::exception& failure) {
     return refuse(std::string("it is damaged: ") + failure.what());
@@ -245,6 +247,10 @@ Result<std::vector<LaneState>> read_state(std::string_view state, const LoaderOp
     };
     const Json& decided = json->at("options");
     for (const OptionRow& row : option_rows()) {
+      // What auto gives is within the pixel contract, as the CPU's is.
+      if (row.info.name == "decode" && decided.value("decode", "") == "auto" &&
+          options.resource.decode == DecodeDevice::kCpu)
+        continue;
       if (is_compared(row.info))
         compare(row.info.name, decided.value(row.info.name, Json()), row.get(options));
     }

@@ -327,6 +327,28 @@ TEST_F(GpuLanes, AutoTakesTheGpuOfTheLocalRankAndSaysSo) {
   EXPECT_EQ(loader.next()->device(), "cuda:0");
 }
 
+TEST_F(GpuLanes, ARunGoesOnWhereThereIsNoGpuAndBack) {
+  const auto rest_of = [](Loader loader) {
+    std::vector<ClipId> ids;
+    while (const auto batch = loader.next()) {
+      for (const ClipInfo& clip : batch->clips) ids.push_back(clip.id);
+    }
+    return ids;
+  };
+  std::vector<ClipId> rests[2];
+  for (const bool back : {false, true}) {
+    Loader first = Loader::open(options(back ? "cpu" : "cuda", 1));
+    ASSERT_TRUE(first.next());
+    Loader second = Loader::open(options(back ? "cuda" : "cpu", 1), first.state_dict());
+    // What was decided stays: nobody's pixels change to a GPU's in the middle of a run.
+    EXPECT_EQ(first.options().resource.decode, back ? DecodeDevice::kCpu : DecodeDevice::kAuto);
+    EXPECT_EQ(second.options().resource.decode, DecodeDevice::kCpu);
+    rests[back ? 1 : 0] = rest_of(std::move(second));
+    EXPECT_EQ(rests[back ? 1 : 0], rest_of(std::move(first)));
+  }
+  EXPECT_EQ(rests[0], rests[1]);
+}
+
 TEST_F(GpuLanes, OptionsNameDevicesThatAreThere) {
   LoaderOptions asked = options("cuda", 1);
   EXPECT_THAT(asked.validate(), ::testing::IsEmpty());
