@@ -18,7 +18,7 @@ DeviceSession::DeviceSession(Placement& placement, SessionNeed need, GpuLease le
       need_(std::move(need)),
       lease_(std::move(lease)),
       tries_(tries),
-      free_before_(placement.free_bytes()),
+      free_before_(placement.free_beside_buffers()),
       release_(release) {}
 
 DeviceSession::DeviceSession(DeviceSession&& other) noexcept
@@ -65,7 +65,7 @@ void DeviceSession::worked(std::uint64_t made) {
     placement_->limit_.succeeded(governor_now(), std::exchange(placement_->turned_away_, false));
   }
   // Of several at a time nobody knows which took what.
-  const std::uint64_t free = placement_->free_bytes();
+  const std::uint64_t free = placement_->free_beside_buffers();
   if (is_new_ && alone && free < free_before_)
     placement_->costs_.measured(need_.kind, need_.bytes, free_before_ - free);
 }

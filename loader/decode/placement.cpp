@@ -26,9 +26,9 @@ Placement::Placement(std::shared_ptr<Device> device, std::shared_ptr<Governor> g
       split_(options.split),
       holder_(governor_->idle().add([this](std::uint64_t bytes) { return give_back(bytes); })) {}
 
-std::uint64_t Placement::free_bytes() const {
+std::uint64_t Placement::free_beside_buffers() const {
   const auto memory = device_->memory();
-  return memory ? memory->free_bytes : 0;
+  return memory ? memory->free_bytes + device_->allocated_bytes() : 0;
 }
 
 void Placement::decoded(const UnitDone& unit) {

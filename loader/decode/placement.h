@@ -147,7 +147,9 @@ class Placement {
     return active_ - idle_.size() < split_.allowed();
   }
   bool park(DeviceSession& session) SHARDREEL_EXCLUDES(mutex_);
-  [[nodiscard]] std::uint64_t free_bytes() const;
+  /// What would be free without our buffers: clips and batches come and go while a session's
+  /// memory, which the driver takes, is measured.
+  [[nodiscard]] std::uint64_t free_beside_buffers() const;
 
   const std::shared_ptr<Device> device_;
   const std::shared_ptr<Governor> governor_;

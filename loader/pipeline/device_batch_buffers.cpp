@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "loader/base/mutex.h"
 #include "loader/batch/device_collate.h"
 #include "loader/device/batch_uploads.h"
 #include "loader/pipeline/batch_buffers.h"
@@ -12,6 +14,10 @@
 
 namespace shardreel {
 namespace {
+
+// A governor that closed may open again behind its longest cool-down.
+constexpr std::chrono::seconds kLongestWait{65};
+constexpr std::chrono::milliseconds kLookEvery{20};
 
 /// A batch on its way to the device, or there.
 class DeviceStorage final : public Batch::Storage {
@@ -133,9 +139,20 @@ class DeviceBuffers final : public BatchBuffers {
   }
 
   Result<std::unique_ptr<BatchBuffer>> take_extra(const std::stop_token& stop) override {
-    if (const auto memory = lane_.device->memory())
-      lane_.governor->reading(governor_now(), memory->free_bytes);
-    auto lease = lane_.governor->try_reserve(governor_now(), bytes_);
+    std::optional<GpuLease> lease;
+    // A governor that grants nothing to anybody for a while says nothing of this consumer.
+    for (const auto until = std::chrono::steady_clock::now() + kLongestWait;;) {
+      if (const auto memory = lane_.device->memory())
+        lane_.governor->reading(governor_now(), memory->free_bytes);
+      lease = lane_.governor->try_reserve(governor_now(), bytes_);
+      if (lease || lane_.governor->gauges(governor_now()).open) break;
+      if (std::chrono::steady_clock::now() >= until) break;
+      auto came_back = take(stop);
+      if (!came_back || *came_back) return came_back;
+      const MutexLock lock(mutex_);
+      if (!never_.wait_for(mutex_, stop, kLookEvery))
+        return Error{.code = ErrorCode::kStopped, .message = "stopped while waiting for a batch"};
+    }
     auto batch = lease ? uploads_->take_extra() : no_room();
     if (!batch && fault_of(batch.error()) == DeviceFault::kOutOfMemory) {
       batch.error().message = fmt::format(
@@ -174,6 +191,8 @@ class DeviceBuffers final : public BatchBuffers {
   const std::size_t bytes_;
   const std::unique_ptr<BatchUploads> uploads_;
   const DeviceCollate collate_;
+  Mutex mutex_;
+  Condition never_;  // notified by nobody: the governor has no clock of its own
 };
 
 }  // namespace

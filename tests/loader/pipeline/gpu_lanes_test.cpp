@@ -241,6 +241,27 @@ TEST_F(GpuLanes, WhatThePoolKeepsIsGivenBackWhileBatchesAreTaken) {
   EXPECT_EQ(Loader::open(options("cpu", 1)).release_gpu(), 0U);
 }
 
+// The trainer takes memory back while it holds all batches: the next one comes later, and the run
+// goes on.
+TEST_F(GpuLanes, AConsumerThatKeepsAllWaitsWhileNothingIsGranted) {
+  LoaderOptions asked = options("cuda", 1);
+  asked.batch.epochs = 0;
+  Loader loader = Loader::open(asked);
+  std::vector<Batch> kept;
+  while (kept.size() < 4) {
+    if (auto batch = loader.next()) kept.push_back(std::move(*batch));
+  }
+  loader.release_gpu();
+  while (kept.size() < 6) {
+    if (auto batch = loader.next()) kept.push_back(std::move(*batch));
+  }
+  // And stopping does not wait for it.
+  loader.release_gpu();
+  const auto began = std::chrono::steady_clock::now();
+  loader.stop();
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(1));
+}
+
 TEST_F(GpuLanes, NoRoomIsSaidAtTheStartWithFigures) {
   LoaderOptions asked = options("cuda", 1);
   const auto refused = [&](const LoaderOptions& with) -> std::string {
