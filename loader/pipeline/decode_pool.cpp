@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "loader/base/name_thread.h"
+#include "loader/base/trace_range.h"
 #include "loader/window/clip_cutter.h"
 
 namespace shardreel {
@@ -31,6 +32,7 @@ class DecodePool::Worker {
       const std::uint64_t seen = pool_.work_.version();
       const DecodeLane* lane = nullptr;
       if (auto job = pool_.take(tools_.device.get(), lane)) {
+        const TraceRange range(pool_.counters_.decode.stage());
         const auto begin = std::chrono::steady_clock::now();
         waited_ = {};
         decode(*lane, *job);
