@@ -72,7 +72,7 @@ if $full; then
     ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1)
   check asan all -LE lint
   # ThreadSanitizer of g++ 12 cannot place its shadow when the kernel scatters addresses widely.
-  wrapper=(env TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
+  wrapper=(env TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1:suppressions="$PWD/tests/tsan.supp")
   if setarch -R true 2>/dev/null; then wrapper=(setarch -R "${wrapper[@]}"); fi
   # It sees what has threads; the rest would only be slow.
   check tsan threaded_tests -L threads
