@@ -5,18 +5,10 @@
 #include <vector>
 
 #include "loader/batch/collate.h"
+#include "loader/media/pixel_plan.h"
 
 namespace shardreel {
 namespace {
-
-PixelType pixel_type(DType dtype) {
-  switch (dtype) {
-    case DType::kUint8: return PixelType::kUint8;
-    case DType::kFloat16: return PixelType::kFloat16;
-    case DType::kFloat32: return PixelType::kFloat32;
-  }
-  return PixelType::kUint8;
-}
 
 /// The steps of a clip's elements in a batch.
 CollateJob shape_of(const TransformOptions& options, std::uint32_t num_frames) {

@@ -8,15 +8,6 @@
 namespace shardreel {
 namespace {
 
-std::int64_t element_size(PixelType type) {
-  switch (type) {
-    case PixelType::kUint8: return 1;
-    case PixelType::kFloat16: return 2;
-    case PixelType::kFloat32: return 4;
-  }
-  return 4;
-}
-
 /// Whether these rows lie in the device's memory; false: in pinned memory.
 Result<bool> on_device(const void* data, std::size_t stride, const CopyRows& rows,
                        std::string_view side, const AddressRanges& device,
@@ -63,7 +54,7 @@ Result<void> check_convert(const PixelJob& job, const AddressRanges& device) {
                       (job.outputs == 1 || (job.outputs == 3 && job.channel_step > 0)) &&
                       (job.inputs == 1 || job.inputs == 3);
   if (shaped &&
-      device.place(job.slot, static_cast<std::uint64_t>((last + 1) * element_size(job.type))) ==
+      device.place(job.slot, static_cast<std::uint64_t>((last + 1) * pixel_type_bytes(job.type))) ==
           AddressRanges::Place::kInside) {
     return {};
   }
@@ -85,7 +76,7 @@ Result<void> check_collate(const CollateJob& job, const AddressRanges& device) {
     return device.place(data, static_cast<std::uint64_t>(bytes)) == AddressRanges::Place::kInside;
   };
   if (shaped && inside(job.clip, job.frames * job.pixels * job.channels) &&
-      inside(job.place, (last + 1) * element_size(job.type))) {
+      inside(job.place, (last + 1) * pixel_type_bytes(job.type))) {
     return {};
   }
   return device_error(DeviceFault::kInvalid,

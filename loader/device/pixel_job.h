@@ -37,6 +37,9 @@ struct PixelInput {
 };
 
 enum class PixelType : std::int32_t { kUint8, kFloat16, kFloat32 };
+constexpr std::int64_t pixel_type_bytes(PixelType type) {
+  return type == PixelType::kUint8 ? 1 : type == PixelType::kFloat16 ? 2 : 4;
+}
 
 /// One frame into one slot (or one plane of it). Read along the filters, which are reversed where
 /// the picture is; with `transpose`, the slot's columns are the picture's rows.

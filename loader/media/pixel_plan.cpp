@@ -24,12 +24,6 @@ Error not_for_devices(const AVPixFmtDescriptor& descriptor, std::string_view why
           {}};
 }
 
-PixelType pixel_type(DType dtype) {
-  return dtype == DType::kUint8     ? PixelType::kUint8
-         : dtype == DType::kFloat16 ? PixelType::kFloat16
-                                    : PixelType::kFloat32;
-}
-
 /// Bytes or little-endian words in rows, which is what decoders on devices give.
 bool plain_samples(const AVPixFmtDescriptor& descriptor, int components) {
   constexpr std::uint64_t kOdd = AV_PIX_FMT_FLAG_BE | AV_PIX_FMT_FLAG_PAL |
@@ -45,6 +39,12 @@ bool plain_samples(const AVPixFmtDescriptor& descriptor, int components) {
 }
 
 }  // namespace
+
+PixelType pixel_type(DType dtype) {
+  return dtype == DType::kUint8     ? PixelType::kUint8
+         : dtype == DType::kFloat16 ? PixelType::kFloat16
+                                    : PixelType::kFloat32;
+}
 
 PixelPlan::Filter PixelPlan::add_filter(std::uint32_t from, std::uint32_t to, double left,
                                         double size, bool reversed) {
@@ -187,9 +187,7 @@ std::vector<PixelJob> PixelPlan::jobs(const AVFrame& frame, const std::byte* tab
       job.input[i].down = taps(input.down);
     }
     const std::int64_t at = part.at + frame_step_ * place.frame;
-    const std::int64_t element = job.type == PixelType::kUint8     ? 1
-                                 : job.type == PixelType::kFloat16 ? 2
-                                                                   : 4;
+    const std::int64_t element = pixel_type_bytes(job.type);
     job.slot = static_cast<std::byte*>(place.clip) + at * element;
     if (layout_ == Layout::kCthw) job.channel_step = frame_step_ * place.num_frames;
     job.table = values;

@@ -17,6 +17,9 @@ struct AVFrame;
 
 namespace shardreel {
 
+/// What a batch's type is called there.
+[[nodiscard]] PixelType pixel_type(DType dtype);
+
 /// Where a frame's slot lies: the first element of its clip in the batch, and which frame it is.
 struct ClipPlace {
   void* clip = nullptr;

@@ -6,7 +6,6 @@
 
 #include "loader/base/trace_range.h"
 #include "loader/batch/collate.h"
-#include "loader/media/frame_geometry.h"
 
 namespace shardreel {
 namespace {
@@ -267,10 +266,6 @@ bool Batcher::judge(bool at_end) {
        {}});
 }
 
-std::uint64_t Batcher::clip_elements() const {
-  return slot_bytes(options_.transform) * options_.window.num_frames;
-}
-
 bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
   if (!buffer_) {
     const Timed timed(counters_.batch_wait);
@@ -298,7 +293,7 @@ bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
 /// Write a clip into the next place of the batch that is being made.
 Result<void> Batcher::write(Clip& clip) {
   const TraceRange range("batch");
-  const std::uint64_t bytes = clip_elements();
+  const std::uint64_t bytes = elements_per_clip(options_);
   const std::uint64_t part = bytes * element_bytes(options_.transform.dtype);
   const std::uint64_t at = infos_.size() * part;
   if (clip.on_device) {
@@ -324,7 +319,8 @@ Result<void> Batcher::write(Clip& clip) {
 
 bool Batcher::push_batch() {
   const std::uint64_t clips = infos_.size();
-  auto storage = buffer_->finish(clips * clip_elements() * element_bytes(options_.transform.dtype));
+  auto storage = buffer_->finish(clips * elements_per_clip(options_) *
+                                 element_bytes(options_.transform.dtype));
   buffer_.reset();
   if (!storage) return fail_run(std::move(storage.error()));
   Batch batch(std::move(*storage), batch_shape(options_, clips), options_.transform.dtype,

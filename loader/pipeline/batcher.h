@@ -67,7 +67,6 @@ class Batcher {
   bool on_end_of_pass(const std::stop_token& stop);
   bool deliver(Clip clip, const std::stop_token& stop);
   Result<void> write(Clip& clip);
-  [[nodiscard]] std::uint64_t clip_elements() const;
   bool push_batch();
   bool end_epoch();
   bool fail_run(Error error);

@@ -16,7 +16,6 @@
 #include "loader/demux/packed_packets.h"
 #include "loader/device/batch_uploads.h"
 #include "loader/device/device_clips.h"
-#include "loader/media/frame_geometry.h"
 #include "loader/memory/block_pool.h"
 #include "loader/pipeline/counters.h"
 #include "loader/pipeline/decode_pool.h"
@@ -206,10 +205,9 @@ class Loader::Impl {
   std::vector<LaneClips> room_for_clips(const std::vector<LaneDevice>& gpus) {
     std::vector<LaneClips> rooms;
     if (!plan_.on_gpus || options_.resource.decode == DecodeDevice::kCpu) return rooms;
-    const std::uint64_t pixels = slot_bytes(options_.transform) * options_.window.num_frames;
     const std::uint64_t batches = BatchUploads::device_bytes(plan_.batch_bytes, plan_.lane_batches);
     for (const LaneDevice& gpu : gpus) {
-      auto room = DeviceClips::make(gpu.device, gpu.governor, pixels,
+      auto room = DeviceClips::make(gpu.device, gpu.governor, elements_per_clip(options_),
                                     device_clip_bytes(gpu.budget_bytes, batches), clips_);
       if (!room) {
         say(LogLevel::kWarning, gpu.device->id().to_string() + " holds no clips, they go through " +

@@ -28,10 +28,6 @@ constexpr std::uint64_t kUnitPart = 16;
 // More read-ahead than this per lane has no use: decoding is a hundred times slower than reading.
 constexpr std::uint64_t kMostEncoded = 512_MiB;
 
-std::uint64_t elements_per_clip(const LoaderOptions& options) {
-  return slot_bytes(options.transform) * options.window.num_frames;
-}
-
 // More bytes in flight than this, a lane, have no use.
 constexpr std::uint64_t kMostRemote = 128_MiB;
 // A stream's ranges and a connection's buffer at their smallest, and the most that is of use.
@@ -82,6 +78,10 @@ std::uint64_t open_clips(const WindowOptions& window) {
 }
 
 }  // namespace
+
+std::uint64_t elements_per_clip(const LoaderOptions& options) {
+  return slot_bytes(options.transform) * options.window.num_frames;
+}
 
 Result<std::uint64_t> resolve_share(std::string_view name, const std::string& text,
                                     std::uint64_t whole) {

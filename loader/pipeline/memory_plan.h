@@ -46,6 +46,9 @@ constexpr std::uint64_t window_facts_bytes(std::uint64_t num_frames) {
   return 768 + 48 * num_frames;
 }
 
+/// Of a clip's tensor: its bytes before a batch gives them another type.
+[[nodiscard]] std::uint64_t elements_per_clip(const LoaderOptions& options);
+
 /// Resolve "2GiB" or "25%" of `whole`; `name` is the option that says so.
 Result<std::uint64_t> resolve_share(std::string_view name, const std::string& text,
                                     std::uint64_t whole);

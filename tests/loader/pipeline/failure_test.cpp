@@ -42,9 +42,7 @@ Outcome run(const LoaderOptions& options) {
   }
   loader.stop();
   outcome.metrics = loader.metrics();
-  std::uint64_t dropped = 0;
-  for (const auto& [reason, count] : outcome.metrics.clips_dropped_by_reason) dropped += count;
-  EXPECT_EQ(outcome.metrics.clips_cut, outcome.metrics.clips + dropped);
+  testing::expect_conserved(outcome.metrics);
   EXPECT_EQ(outcome.metrics.samples, outcome.metrics.samples_complete +
                                          outcome.metrics.samples_partial +
                                          outcome.metrics.samples_skipped);
