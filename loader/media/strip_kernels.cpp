@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 // What is compiled: the portable baseline, SSE4, AVX2, AVX-512 (x86) and NEON. SSSE3 and the
 // second AVX-512 would only add compile time; vectors of unknown length do not fit the transposes.
@@ -184,6 +185,10 @@ void filter_columns(const ColumnsJob& job) {
       };
       std::size_t g = 0;
       for (; g + kRun <= granules; g += kRun) filter.template operator()<kRun>(g);
+      if constexpr (kRun > 2) {
+        if (granules - g == 3) filter.template operator()<3>(std::exchange(g, granules));
+        if (granules - g == 2) filter.template operator()<2>(std::exchange(g, granules));
+      }
       for (; g < granules; ++g) filter.template operator()<1>(g);
     }
     for (std::size_t g = 0; g < granules; ++g) {
