@@ -198,43 +198,51 @@ void filter_columns(const ColumnsJob& job) {
   }
 }
 
-/// One output column of a strip for each of `kCount` components with the same filter, whose columns
-/// are at `from`. The results are around zero, so that they fit signed words.
-template <int kCount>
-HWY_INLINE void filter_column(const std::uint16_t* const* from, std::int32_t origin,
-                              const Taps& filter, std::size_t x, Words bias,
-                              Signed (*HWY_RESTRICT to)[kColumnVectors]) {
-  const auto count = static_cast<std::size_t>(filter.count);
-  const std::size_t first = static_cast<std::size_t>(filter.first[x] - origin) * kStripRows;
-  const std::uint16_t* HWY_RESTRICT weights = filter.weights + x * count;
-  Words sum[kCount][kColumnVectors];
-  for (std::size_t c = 0; c < kCount; ++c) {
-    for (std::size_t v = 0; v < kColumnVectors; ++v) sum[c][v] = bias;
-  }
-  const auto add = [&](std::size_t t) HWY_ATTR {
-    const Words weight = hn::Set(kWords, weights[t]);
-    for (std::size_t c = 0; c < kCount; ++c) {
-      for (std::size_t v = 0; v < kColumnVectors; ++v) {
-        const Words samples = hn::Load(kWords, from[c] + first + t * kStripRows + v * kLanes);
-        sum[c][v] = hn::SaturatedAdd(sum[c][v], hn::MulHigh(samples, weight));
-      }
-    }
-  };
-  // Two or three taps are what small pictures have, where this loop is most of the work.
-  add(0);
-  if (count == 2) {
-    add(1);
-  } else if (count == 3) {
-    add(1);
-    add(2);
-  } else {
-    for (std::size_t t = 1; t < count; ++t) add(t);
-  }
+/// A component's transposed columns and the filter along them; locals, so that nobody thinks that
+/// bytes that are stored change them.
+struct Along {
+  const std::uint16_t* from;
+  std::int32_t origin;
+  const std::int32_t* first;
+  const std::uint16_t* weights;
+  std::size_t count;
+  Words bias;
+
+  Along(const StripJob& job, std::size_t input)
+      : from(job.from[input]),
+        origin(job.origin[input]),
+        first(job.filter[input].first),
+        weights(job.filter[input].weights),
+        count(static_cast<std::size_t>(job.filter[input].count)),
+        bias(hn::Set(kWords, static_cast<std::uint16_t>(job.filter[input].count / 2))) {}
+};
+
+/// Output column `x` of a strip. The results are around zero, so that they fit signed words.
+/// `kTaps`: how many there are; 0: as many as `along` says.
+template <std::size_t kTaps>
+HWY_INLINE void filter_column_of(const Along& along, std::size_t x, Signed* HWY_RESTRICT to) {
+  const std::size_t count = kTaps == 0 ? along.count : kTaps;
+  const std::uint16_t* HWY_RESTRICT weights = along.weights + x * count;
+  const std::uint16_t* HWY_RESTRICT at =
+      along.from + static_cast<std::size_t>(along.first[x] - along.origin) * kStripRows;
   const Words middle = hn::Set(kWords, 0x8000);
-  for (std::size_t c = 0; c < kCount; ++c) {
-    for (std::size_t v = 0; v < kColumnVectors; ++v) {
-      to[c][v] = hn::BitCast(kSigned, hn::Xor(sum[c][v], middle));
+  for (std::size_t v = 0; v < kColumnVectors; ++v) {
+    Words sum = along.bias;
+    for (std::size_t t = 0; t < count; ++t) {
+      const Words samples = hn::Load(kWords, at + t * kStripRows + v * kLanes);
+      sum = hn::SaturatedAdd(sum, hn::MulHigh(samples, hn::Set(kWords, weights[t])));
     }
+    to[v] = hn::BitCast(kSigned, hn::Xor(sum, middle));
+  }
+}
+
+HWY_INLINE void filter_column(const Along& along, std::size_t x, Signed* HWY_RESTRICT to) {
+  // What small pictures have, where this is most of the work.
+  switch (along.count) {
+    case 2: return filter_column_of<2>(along, x, to);
+    case 3: return filter_column_of<3>(along, x, to);
+    case 4: return filter_column_of<4>(along, x, to);
+    default: return filter_column_of<0>(along, x, to);
   }
 }
 
@@ -264,11 +272,23 @@ HWY_INLINE void store_bytes(const Signed* HWY_RESTRICT sums, std::uint8_t* lower
   }
 }
 
+/// Round, clamp and store byte-column `row` of the transposed slot.
+template <bool kSideways>
+HWY_INLINE void store_row(const Signed* HWY_RESTRICT sums, std::size_t row,
+                          std::uint8_t* HWY_RESTRICT work) {
+  if constexpr (kSideways) {
+    std::uint8_t* to = work + row * kStripRows;
+    store_bytes(sums, to, to + 16);
+  } else {
+    std::uint8_t* to = work + byte_place(row);
+    store_bytes(sums, to, to + kHalf);
+  }
+}
+
 /// Filter and map all columns; each output component is one row of kStripRows bytes in the work
 /// memory.
-template <int kInputs, int kOutputs>
+template <int kInputs, int kOutputs, bool kSideways>
 void map_columns(const StripJob& job) {
-  Words bias[3];
   Signed factor[3][3], offset[3];
   for (std::size_t o = 0; o < kOutputs; ++o) {
     offset[o] = hn::Set(kSigned, job.map.offset[o]);
@@ -276,32 +296,36 @@ void map_columns(const StripJob& job) {
       factor[o][i] = hn::Set(kSigned, job.map.factor[o][i]);
     }
   }
-  for (std::size_t i = 0; i < kInputs; ++i) {
-    bias[i] = hn::Set(kWords, static_cast<std::uint16_t>(job.filter[i].count / 2));
-  }
-  for (std::size_t x = 0; x < job.width; ++x) {
-    Signed in[kInputs][kColumnVectors];
-    filter_column<1>(job.from.data(), job.origin[0], job.filter[0], x, bias[0], in);
+  const Along one(job, 0), two(job, kInputs == 3 ? 1 : 0), three(job, kInputs == 3 ? 2 : 0);
+  std::uint8_t* const work = job.work;
+  const std::size_t width = job.width;
+  for (std::size_t x = 0; x < width; ++x) {
+    Signed a[kColumnVectors], b[kColumnVectors], c[kColumnVectors];
+    filter_column(one, x, a);
     if constexpr (kInputs == 3) {
-      filter_column<2>(job.from.data() + 1, job.origin[1], job.filter[1], x, bias[1], in + 1);
+      filter_column(two, x, b);
+      filter_column(three, x, c);
     }
     for (std::size_t o = 0; o < kOutputs; ++o) {
       Signed out[kColumnVectors];
       for (std::size_t v = 0; v < kColumnVectors; ++v) {
-        out[v] = offset[o];
-        for (std::size_t i = 0; i < kInputs; ++i) {
-          out[v] = hn::Add(out[v], hn::MulHigh(in[i][v], factor[o][i]));
+        out[v] = hn::Add(offset[o], hn::MulHigh(a[v], factor[o][0]));
+        if constexpr (kInputs == 3) {
+          out[v] = hn::Add(
+              out[v], hn::Add(hn::MulHigh(b[v], factor[o][1]), hn::MulHigh(c[v], factor[o][2])));
         }
       }
-      const std::size_t row = x * kOutputs + o;
-      if (job.sideways) {
-        std::uint8_t* to = job.work + row * kStripRows;
-        store_bytes(out, to, to + 16);
-      } else {
-        std::uint8_t* to = job.work + byte_place(row);
-        store_bytes(out, to, to + kHalf);
-      }
+      store_row<kSideways>(out, x * kOutputs + o, work);
     }
+  }
+}
+
+template <bool kSideways>
+void map_columns(const StripJob& job) {
+  if (job.map.outputs == 3) {
+    job.map.inputs == 3 ? map_columns<3, 3, kSideways>(job) : map_columns<1, 3, kSideways>(job);
+  } else {
+    job.map.inputs == 3 ? map_columns<3, 1, kSideways>(job) : map_columns<1, 1, kSideways>(job);
   }
 }
 
@@ -361,12 +385,13 @@ void lay_sideways(const StripJob& job) {
 }
 
 void write_strip(const StripJob& job) {
-  if (job.map.outputs == 3) {
-    job.map.inputs == 3 ? map_columns<3, 3>(job) : map_columns<1, 3>(job);
+  if (job.sideways) {
+    map_columns<true>(job);
+    lay_sideways(job);
   } else {
-    job.map.inputs == 3 ? map_columns<3, 1>(job) : map_columns<1, 1>(job);
+    map_columns<false>(job);
+    lay_upright(job);
   }
-  job.sideways ? lay_sideways(job) : lay_upright(job);
 }
 
 const char* kernel_target() { return hwy::TargetName(HWY_TARGET); }
