@@ -198,47 +198,62 @@ void filter_columns(const ColumnsJob& job) {
   }
 }
 
-/// A component's transposed columns and the filter along them; locals, so that nobody thinks that
-/// bytes that are stored change them.
+/// Transposed columns of components with one filter, and that filter; locals, so that nobody thinks
+/// that bytes that are stored change them.
+template <std::size_t kCount>
 struct Along {
-  const std::uint16_t* from;
+  const std::uint16_t* from[kCount];
   std::int32_t origin;
   const std::int32_t* first;
   const std::uint16_t* weights;
-  std::size_t count;
+  std::size_t taps;
   Words bias;
 
   Along(const StripJob& job, std::size_t input)
-      : from(job.from[input]),
-        origin(job.origin[input]),
+      : origin(job.origin[input]),
         first(job.filter[input].first),
         weights(job.filter[input].weights),
-        count(static_cast<std::size_t>(job.filter[input].count)),
-        bias(hn::Set(kWords, static_cast<std::uint16_t>(job.filter[input].count / 2))) {}
+        taps(static_cast<std::size_t>(job.filter[input].count)),
+        bias(hn::Set(kWords, static_cast<std::uint16_t>(job.filter[input].count / 2))) {
+    for (std::size_t c = 0; c < kCount; ++c) from[c] = job.from[input + c];
+  }
 };
 
 /// Output column `x` of a strip. The results are around zero, so that they fit signed words.
 /// `kTaps`: how many there are; 0: as many as `along` says.
-template <std::size_t kTaps>
-HWY_INLINE void filter_column_of(const Along& along, std::size_t x, Signed* HWY_RESTRICT to) {
-  const std::size_t count = kTaps == 0 ? along.count : kTaps;
-  const std::uint16_t* HWY_RESTRICT weights = along.weights + x * count;
-  const std::uint16_t* HWY_RESTRICT at =
-      along.from + static_cast<std::size_t>(along.first[x] - along.origin) * kStripRows;
-  const Words middle = hn::Set(kWords, 0x8000);
-  for (std::size_t v = 0; v < kColumnVectors; ++v) {
-    Words sum = along.bias;
-    for (std::size_t t = 0; t < count; ++t) {
-      const Words samples = hn::Load(kWords, at + t * kStripRows + v * kLanes);
-      sum = hn::SaturatedAdd(sum, hn::MulHigh(samples, hn::Set(kWords, weights[t])));
+template <std::size_t kTaps, std::size_t kCount>
+HWY_INLINE void filter_column_of(const Along<kCount>& along, std::size_t x,
+                                 Signed (*HWY_RESTRICT to)[kColumnVectors]) {
+  const std::size_t taps = kTaps == 0 ? along.taps : kTaps;
+  const std::uint16_t* HWY_RESTRICT weights = along.weights + x * taps;
+  const auto first = static_cast<std::size_t>(along.first[x] - along.origin) * kStripRows;
+  Words sum[kCount][kColumnVectors];
+  for (std::size_t c = 0; c < kCount; ++c) {
+    for (std::size_t v = 0; v < kColumnVectors; ++v) sum[c][v] = along.bias;
+  }
+  for (std::size_t t = 0; t < taps; ++t) {
+    const Words weight = hn::Set(kWords, weights[t]);
+    for (std::size_t c = 0; c < kCount; ++c) {
+      const std::uint16_t* HWY_RESTRICT at = along.from[c] + first + t * kStripRows;
+      for (std::size_t v = 0; v < kColumnVectors; ++v) {
+        const Words samples = hn::Load(kWords, at + v * kLanes);
+        sum[c][v] = hn::SaturatedAdd(sum[c][v], hn::MulHigh(samples, weight));
+      }
     }
-    to[v] = hn::BitCast(kSigned, hn::Xor(sum, middle));
+  }
+  const Words middle = hn::Set(kWords, 0x8000);
+  for (std::size_t c = 0; c < kCount; ++c) {
+    for (std::size_t v = 0; v < kColumnVectors; ++v) {
+      to[c][v] = hn::BitCast(kSigned, hn::Xor(sum[c][v], middle));
+    }
   }
 }
 
-HWY_INLINE void filter_column(const Along& along, std::size_t x, Signed* HWY_RESTRICT to) {
+template <std::size_t kCount>
+HWY_INLINE void filter_column(const Along<kCount>& along, std::size_t x,
+                              Signed (*HWY_RESTRICT to)[kColumnVectors]) {
   // What small pictures have, where this is most of the work.
-  switch (along.count) {
+  switch (along.taps) {
     case 2: return filter_column_of<2>(along, x, to);
     case 3: return filter_column_of<3>(along, x, to);
     case 4: return filter_column_of<4>(along, x, to);
@@ -296,23 +311,20 @@ void map_columns(const StripJob& job) {
       factor[o][i] = hn::Set(kSigned, job.map.factor[o][i]);
     }
   }
-  const Along one(job, 0), two(job, kInputs == 3 ? 1 : 0), three(job, kInputs == 3 ? 2 : 0);
+  const Along<1> one(job, 0);
+  const Along<kInputs == 3 ? 2 : 1> others(job, kInputs == 3 ? 1 : 0);
   std::uint8_t* const work = job.work;
   const std::size_t width = job.width;
   for (std::size_t x = 0; x < width; ++x) {
-    Signed a[kColumnVectors], b[kColumnVectors], c[kColumnVectors];
-    filter_column(one, x, a);
-    if constexpr (kInputs == 3) {
-      filter_column(two, x, b);
-      filter_column(three, x, c);
-    }
+    Signed in[kInputs][kColumnVectors];
+    filter_column(one, x, in);
+    if constexpr (kInputs == 3) filter_column(others, x, in + 1);
     for (std::size_t o = 0; o < kOutputs; ++o) {
       Signed out[kColumnVectors];
       for (std::size_t v = 0; v < kColumnVectors; ++v) {
-        out[v] = hn::Add(offset[o], hn::MulHigh(a[v], factor[o][0]));
-        if constexpr (kInputs == 3) {
-          out[v] = hn::Add(
-              out[v], hn::Add(hn::MulHigh(b[v], factor[o][1]), hn::MulHigh(c[v], factor[o][2])));
+        out[v] = offset[o];
+        for (std::size_t i = 0; i < kInputs; ++i) {
+          out[v] = hn::Add(out[v], hn::MulHigh(in[i][v], factor[o][i]));
         }
       }
       store_row<kSideways>(out, x * kOutputs + o, work);
