@@ -156,6 +156,8 @@ Result<std::optional<TarEntry>> ArchiveTarReader::next() {
   state_->entry = TarEntry{};
   state_->entry.offset = offset;
   if (status == ARCHIVE_EOF) {
+    // What cannot be read behind the first zero block is an end of the archive to libarchive.
+    if (state_->input.error()) return failure(status, offset, kExpected);
     state_->end = consumed;
     return std::optional<TarEntry>();
   }

@@ -265,6 +265,9 @@ Result<std::shared_ptr<const StreamParameters>> make_parameters(const StreamReco
   // the guess was too small. The packet table knows.
   AVCodecParameters& codec = *parameters->codec;
   codec.video_delay = std::max(codec.video_delay, index.reorder_frames());
+  // Decoders say this and are not told. FFmpeg's MPEG-4 decoder believes it: from 12 in a damaged
+  // index it would write samples of two bytes into frames of one.
+  codec.bits_per_raw_sample = 0;
   parameters->time_base = record.time_base;
   parameters->decoder_bytes = estimate_decoder_bytes(codec, codec.video_delay);
   parameters->recyclable = !index.parameters_change();

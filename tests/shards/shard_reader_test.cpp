@@ -305,20 +305,25 @@ TEST(ShardReader, TakesPiecesOfAnySize) {
   }
 }
 
-TEST(ShardReader, ReportsTheErrorOfItsStream) {
-  class Failing final : public ByteStream {
-   public:
-    Result<std::size_t> read(std::span<std::byte> into) override {
-      auto got = data_->read(into);
-      if (*got > 0) return got;
-      return Error{ErrorCode::kPipeFailed, "the command ended with 7", {}, {}, {}};
-    }
+/// Gives some bytes, and then an error where their end would be.
+class FailingStream final : public ByteStream {
+ public:
+  explicit FailingStream(std::string bytes) : data_(pipe_stream(std::move(bytes))) {}
 
-   private:
-    std::unique_ptr<ByteStream> data_ =
-        pipe_stream(tar_member("a.x", "1") + tar_member("b.x", "2"));
-  };
-  ShardReader reader(std::make_unique<Failing>(), "pipe:x", {});
+  Result<std::size_t> read(std::span<std::byte> into) override {
+    auto got = data_->read(into);
+    if (*got > 0) return got;
+    return Error{ErrorCode::kPipeFailed, "the command ended with 7", {}, {}, {}};
+  }
+
+ private:
+  std::unique_ptr<ByteStream> data_;
+};
+
+TEST(ShardReader, ReportsTheErrorOfItsStream) {
+  ShardReader reader(
+      std::make_unique<FailingStream>(tar_member("a.x", "1") + tar_member("b.x", "2")), "pipe:x",
+      {});
   const auto content = read_all(reader);
   EXPECT_THAT(keys(content), ElementsAre("a"));
   ASSERT_EQ(content.failures.size(), 1U);
@@ -326,6 +331,21 @@ TEST(ShardReader, ReportsTheErrorOfItsStream) {
   EXPECT_EQ(content.failures[0].error.key, "b");
   EXPECT_EQ(content.failures[0].error.shard, "pipe:x");
   EXPECT_TRUE(content.failures[0].fatal);
+}
+
+// libarchive takes what cannot be read behind the first zero block for the end of the archive.
+TEST(ShardReader, ReportsTheErrorOfItsStreamWhereverItComes) {
+  const std::string whole =
+      tar_member("a.x", "1") + tar_member("b.x", std::string(700, '2')) + tar_end();
+  for (std::size_t size = 0; size <= whole.size(); ++size) {
+    SCOPED_TRACE(size);
+    ShardReader reader(std::make_unique<FailingStream>(whole.substr(0, size)), "pipe:x", {});
+    const auto content = read_all(reader);
+    ASSERT_EQ(content.failures.size(), 1U);
+    EXPECT_EQ(content.failures[0].error.code, ErrorCode::kPipeFailed)
+        << content.failures[0].error.message;
+    EXPECT_TRUE(content.failures[0].fatal);
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <random>
 
@@ -250,6 +251,33 @@ TEST(StreamRecordBytes, AnyBytesAreARecordOrAnError) {
     }
     EXPECT_GT(accepted, 0u);
   }
+}
+
+// With these two changes FFmpeg's decoder once wrote beyond its frames.
+TEST(StreamRecordBytes, DepthsOfAnIndexAreNotBelieved) {
+  const auto clips = index_clips();
+  const auto clip = std::find_if(clips.begin(), clips.end(), [](const IndexClip& candidate) {
+    return candidate.name == "mpeg4_avi";
+  });
+  ASSERT_NE(clip, clips.end());
+  auto described = describe_file(clip->path);
+  ASSERT_TRUE(described);
+  auto parsed = parse_stream_record(described->record.codec_parameters);
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  ASSERT_GT(parsed->codec->extradata_size, 1);
+  parsed->codec->extradata[1] = 0x4a;
+  const auto frames = [&](int depth) {
+    parsed->codec->bits_per_raw_sample = depth;
+    VideoDescription changed = *described;
+    changed.record.codec_parameters = write_stream_record(*parsed);
+    auto video =
+        VideoFile::open_indexed(file_in_memory(clip->path), changed.record, changed.packets, {});
+    const auto decoder = make_cpu_decoder();
+    return decode_windows(video.value(), dense_windows(20, 10, 10), *decoder).frames;
+  };
+  const auto expected = frames(0);
+  EXPECT_EQ(expected.size(), 20U);
+  for (const int depth : {9, 10, 12, 14, 16}) EXPECT_EQ(frames(depth), expected) << depth;
 }
 
 }  // namespace
