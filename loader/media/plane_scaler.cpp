@@ -27,14 +27,16 @@ bool is_aligned(const ComponentRows& rows) {
 /// Note [zimg 3.0.4's kernels]
 /// Its vector kernels were compared with its portable ones on some 10^5 random geometries. AVX2
 /// gives the same samples where the component is at least 32 wide, the region starts in the first
-/// rows (a ring of rows that is entered late is filled wrongly), and not one side grows while the
-/// other shrinks. The SSE kernels differ now and then by half of the range, the AVX-512 ones in 1
-/// of 100 geometries (columns of a horizontal shrink by 2). So: AVX2 where it is right, else the
-/// portable kernels; and rows far above the region are not shown to zimg.
+/// rows (a ring of rows that is entered late is filled wrongly), the output is wider than one
+/// column (which was wrong in 1 of 150 geometries), and not one side grows while the other shrinks.
+/// The SSE kernels differ now and then by half of the range, the AVX-512 ones in 1 of 100
+/// geometries (columns of a horizontal shrink by 2). So: AVX2 where it is right, else the portable
+/// kernels; and rows far above the region are not shown to zimg.
 zimg_cpu_type_e kernels_for(std::uint32_t width, const Region& region, const Plane& to) {
 #if defined(__x86_64__)
   const bool mixed = region.width < to.width() && region.height > to.height();
-  if (width >= 32 && !mixed && __builtin_cpu_supports("avx2")) return ZIMG_CPU_X86_AVX2;
+  if (width >= 32 && to.width() > 1 && !mixed && __builtin_cpu_supports("avx2"))
+    return ZIMG_CPU_X86_AVX2;
 #else
   (void)width, (void)region, (void)to;
 #endif

@@ -115,6 +115,19 @@ TEST(FrameConverter, EverySize) {
   }
 }
 
+// One column, from packed pixels: zimg's AVX2 kernels got these wrong.
+TEST(FrameConverter, OneColumn) {
+  for (const auto& [width, height, rows] : {std::array<int, 3>{154, 275, 23},
+                                            {221, 280, 20},
+                                            {149, 188, 21},
+                                            {293, 245, 29},
+                                            {295, 229, 25}}) {
+    SCOPED_TRACE(std::to_string(width) + "x" + std::to_string(height));
+    const auto frame = make_frame("yuyv422", width, height, Content::kNoise, 1, 16);
+    EXPECT_WITHIN_CONTRACT(difference(*frame, output(1, static_cast<std::uint32_t>(rows))));
+  }
+}
+
 TEST(FrameConverter, EveryChromaSiting) {
   for (const char* format : {"yuv420p", "yuv422p", "yuv440p", "yuv411p"}) {
     for (int siting = AVCHROMA_LOC_UNSPECIFIED; siting <= AVCHROMA_LOC_BOTTOM; ++siting) {
