@@ -122,6 +122,7 @@ class Scripts(unittest.TestCase):
             frames = sorted(json.loads(line)["video"]["frames"] for line in seen.stdout.splitlines())
             self.assertEqual(frames, [50, 80], path)
 
+    @unittest.skipIf("SHARDREEL_SANITIZED" in os.environ, "the interpreter would have to be built with the sanitizer")
     def test_the_training_loop_runs_on_the_cpu_too(self):
         shard = os.path.join(MEDIA, "check", "h264.tar")
         looped = run([sys.executable, os.path.join(SCRIPTS, "training_loop.py"), shard, "--device", "cpu:0", "--decode",
