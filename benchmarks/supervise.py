@@ -51,7 +51,8 @@ def back_free_memory(size=2 << 30):
 
 def run(command, environment=None):
     """The JSON object on the last line of what `command` prints, with `began_at` (as time.time() tells
-    it), `cpu_seconds`, `wall_seconds` and `tree_pss_bytes`, the peak of its process tree. A status other than 0 raises RuntimeError."""
+    it), `cpu_seconds`, `wall_seconds` and `tree_pss_bytes`, the peak of its process tree. A status other
+    than 0 raises RuntimeError."""
     back_free_memory()
     before, began, began_at = os.times(), time.monotonic(), time.time()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
