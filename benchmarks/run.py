@@ -1,17 +1,16 @@
 #!/usr/bin/python3
 """The yardstick: shardreel beside its peers, the ffmpeg program and the floor (bare decoding).
 
-    benchmarks/run.py --data DATA [--workload small sparse …] [--rounds 5] [--epochs 1]
-                      [--peers all|none|NAMES] [--base BIN] [--label NAME] [--out FOLDER]
+    benchmarks/run.py --data DATA [--workload small sparse …] [--rounds 5] [--peers all|none|NAMES]
+                      [--base BIN] [--label NAME] [--out FOLDER]
     benchmarks/run.py --suite python --data DATA …
 
 DATA holds kin/shards/*.tar (340x256), for hd, hd/shards/*.tar (1280x720), and for mixed,
 mixed/shards/*.tar, as benchmarks/make_data.sh makes them. Everybody reads the same shards, makes the same
 windows (16 frames, 224x224 RGB, batches of 8) and holds at most 256 clips in its shuffle buffers; two
 decode threads or two workers. The contestants take turns within a round; what is quoted are medians, and
-ratios within a round. Pixels are compared once, before anything is timed. With more --epochs everybody goes
-over the shards that often, so that starting counts for less. --base also runs the `shardreel` of another
-build. Writes run-LABEL.json and run-LABEL.md, and prints the table.
+ratios within a round. Pixels are compared once, before anything is timed. --base also runs the `shardreel`
+of another build. Writes run-LABEL.json and run-LABEL.md, and prints the table.
 
 The suite `python` compares what Python users can choose from, the package shardreel among them, on two
 shards of the workload `small`: webdataset with PyAV without and with worker processes, the others with.
@@ -66,10 +65,9 @@ def importable(statement):
 
 
 def feed(program, shards, windows, domain="frames", shuffle=str(HELD * CLIP_BYTES), memory="1GiB"):
-    once = list(dict.fromkeys(shards))  # whoever has no epochs is told of every shard again
-    return [program, "feed", *once, "--epochs", str(len(shards) // len(once)), "--json", "--no-pixel-digest",
-            "--decode-threads", "2", "--min-fill", "8", "--resize-mode", "stretch", "--drop-last", "false",
-            "--held-batches", "1", "--shuffle-domain", domain, "--shuffle-bytes", shuffle,
+    return [program, "feed", *shards, "--json", "--no-pixel-digest", "--decode-threads", "2",
+            "--min-fill", "8", "--resize-mode", "stretch", "--drop-last", "false", "--held-batches", "1",
+            "--shuffle-domain", domain, "--shuffle-bytes", shuffle,
             "--memory-bytes", memory, *windows]
 
 
@@ -226,7 +224,6 @@ def main():
     parser.add_argument("--shards", type=int, help="of each kind, at most; 4, for python 2")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, help="all; for python small")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--peers", nargs="+", default=["all"])
     parser.add_argument("--base", help="folder with the programs of another build")
     parser.add_argument("--label", default=time.strftime("%Y-%m-%d"))
@@ -244,8 +241,7 @@ def main():
             print(f"not importable, left out: {', '.join(missing)}", file=sys.stderr)
     elif options.peers == ["none"]:
         options.peers = []
-    report = {"machine": stamp(), "suite": options.suite, "rounds": options.rounds, "epochs": options.epochs,
-              "workloads": {}}
+    report = {"machine": stamp(), "suite": options.suite, "rounds": options.rounds, "workloads": {}}
     text = ""
     for workload in options.workload:
         pattern = os.path.join(options.data, WORKLOADS[workload]["data"], "shards", "*.tar")
@@ -258,9 +254,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             known = WORKLOADS[workload]["sampling"] is not None
             pixels = compare_pixels(options, shards[:1], folder) if known else {}
-            every = shards * options.epochs
-            commands = (python_contestants(options, workload, every) if python
-                        else contestants(options, workload, every, folder))
+            commands = (python_contestants(options, workload, shards) if python
+                        else contestants(options, workload, shards, folder))
             rounds = []
             for turn in range(options.rounds + 1):  # the first one fills the page cache
                 results = {name: supervise.run(command) for name, command in commands.items()}
@@ -270,7 +265,7 @@ def main():
         clips = rounds[0]["shardreel"]["clips"]
         for name, result in rounds[0].items():
             # A video in mixed may be damaged: the floor does not judge clips.
-            if known and name != WHOLE_VIDEOS and abs(result.get("clips", clips) - clips) > len(every) * 25:
+            if known and name != WHOLE_VIDEOS and abs(result.get("clips", clips) - clips) > len(shards) * 25:
                 sys.exit(f"{workload}: {name} made {result['clips']} clips, shardreel {clips}")
         summary = summarise(rounds, clips)
         report["workloads"][workload] = {"shards": len(shards), "pixels": pixels,

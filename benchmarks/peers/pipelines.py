@@ -6,8 +6,8 @@
 
 PIPELINE-DECODER is shardreel-python, or PIPELINE is webdataset (shuffle buffer of clips in each worker of a
 torch DataLoader), mosaicml (StreamingDataset over the same bytes) or spdl (its own thread pool, with
-webdataset's shuffle behind it). A shard that is named again is another epoch's. Clips of 16 frames, batches
-of 8. `--shuffle-clips` is the total over all workers.
+webdataset's shuffle behind it). Clips of 16 frames, batches of 8.
+`--shuffle-clips` is the total over all workers.
 `--dump` writes the pixels of the first clip of each video: {key: [start, 16x224x224x3]} as .npz.
 """
 import argparse
@@ -126,8 +126,7 @@ def shardreel_batches(shards, slicer, _workers, shuffle_clips):
     """The package, as benchmarks/run.py asks it of the program."""
     import shardreel
     windows = {"dense": {}, "sparse": {"windows_per_video": 1}, "strided": {"frame_step": 4}}
-    once = list(dict.fromkeys(shards))
-    with shardreel.Loader(once, epochs=len(shards) // len(once), num_frames=FRAMES, width=224, height=224,
+    with shardreel.Loader(shards, num_frames=FRAMES, width=224, height=224,
                           resize_mode="stretch", batch_size=BATCH, drop_last=False, decode_threads=2,
                           min_fill=8, memory_bytes="1GiB",
                           shuffle_bytes=shuffle_clips * FRAMES * 224 * 224 * 3,

@@ -121,7 +121,8 @@ TEST(SessionSplit, IsNotSlowerThanTheDeviceAlone) {
   // Long enough for trials that lose to be what they are: a fortieth.
   constexpr double kHalfAnHour = 1800;
   double over_device = 0, over_both = 0;
-  const std::uint64_t rounds = 5 + testing::rounds(200);
+  // Fifteen were once 0.998 on the mean: they may all be of the kind that only pays for the trials.
+  const std::uint64_t rounds = 30 + testing::rounds(200);
   for (std::uint64_t round = 0; round < rounds; ++round) {
     std::mt19937_64 random(seed + round);
     const auto between = [&](double low, double high) {
@@ -145,9 +146,8 @@ TEST(SessionSplit, IsNotSlowerThanTheDeviceAlone) {
     over_device += both / device / static_cast<double>(rounds);
     over_both += both / std::max(device, cpu) / static_cast<double>(rounds);
   }
-  // On the whole it is worth it: some 1.3 and 1.09 over many machines. A few may all be of the kind
-  // that only pays for the trials.
-  EXPECT_GT(over_device, rounds > 100 ? 1 : 0.97);
+  // On the whole it is worth it: some 1.3 and 1.09 over many machines.
+  EXPECT_GT(over_device, 1);
   EXPECT_GT(over_both, 0.95);
 }
 
