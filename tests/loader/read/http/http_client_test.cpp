@@ -10,8 +10,8 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <thread>
+#include <utility>
 
 #include "tests/loader/read/http/remote_fixture.h"
 #include "tests/support/fault_server.h"
