@@ -80,16 +80,21 @@ void SideFilter::pack(std::size_t room, std::size_t taps) {
     first_[i] += static_cast<std::int32_t>(lead);
   }
   taps_ = static_cast<int>(taps);
+  const std::size_t all = first_.size() * taps;
+  doubled_weights_.assign(all, 0);
+  std::transform(weights_.data(), weights_.data() + all, doubled_weights_.data(),
+                 [](std::uint32_t weight) { return weight << 16 | weight; });
 }
 
 std::uint64_t SideFilter::bytes() const {
-  return first_.capacity() * sizeof(std::int32_t) + weights_.capacity() * sizeof(std::uint16_t);
+  return first_.capacity() * sizeof(std::int32_t) + weights_.capacity() * sizeof(std::uint16_t) +
+         doubled_weights_.capacity() * sizeof(std::uint32_t);
 }
 
 std::uint64_t SideFilter::bytes_bound(std::uint64_t from, std::uint64_t to) {
   // to * taps, with taps <= 2 * from / to + 4 and at most kMaxTaps.
   const std::uint64_t weights = std::min(2 * from + 4 * to, to * kMaxTaps);
-  return to * sizeof(std::int32_t) + weights * sizeof(std::uint16_t);
+  return to * sizeof(std::int32_t) + weights * (sizeof(std::uint16_t) + sizeof(std::uint32_t));
 }
 
 }  // namespace shardreel

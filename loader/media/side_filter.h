@@ -38,6 +38,8 @@ class SideFilter {
   [[nodiscard]] std::uint32_t end() const { return end_; }
   [[nodiscard]] const std::int32_t* first() const { return first_.data(); }
   [[nodiscard]] const std::uint16_t* weights() const { return weights_.data(); }
+  /// The same weights, each in both halves of a word: what the kernels spread over a vector.
+  [[nodiscard]] const std::uint32_t* doubled_weights() const { return doubled_weights_.data(); }
 
   [[nodiscard]] std::uint64_t bytes() const;
   /// What a filter to `to` samples takes at most, from up to `from` samples.
@@ -52,6 +54,7 @@ class SideFilter {
   std::uint32_t begin_ = 0, end_ = 0;
   std::vector<std::int32_t> first_;
   std::vector<std::uint16_t> weights_;
+  std::vector<std::uint32_t> doubled_weights_;
 };
 
 }  // namespace shardreel

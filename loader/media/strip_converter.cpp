@@ -15,7 +15,8 @@ constexpr std::size_t kColumnBytes = kStripRows * sizeof(std::uint16_t);
 /// The taps of outputs from `first` on.
 Taps taps_of(const SideFilter& filter, std::size_t first) {
   return {filter.first() + first,
-          filter.weights() + first * static_cast<std::size_t>(filter.taps()), filter.taps()};
+          filter.doubled_weights() + first * static_cast<std::size_t>(filter.taps()),
+          filter.taps()};
 }
 
 /// Rows that lie side by side to where they belong.
@@ -80,6 +81,7 @@ void StripConverter::filter_strip(const Part& part, std::size_t first_row, std::
   job.columns = part.columns;
   job.filter = taps_of(*part.down, first_row);
   job.rows = rows;
+  job.room = static_cast<std::uint16_t>(part.along->taps() / 2);
   job.work = reinterpret_cast<std::uint16_t*>(work_.reserve(kChunkBytes));
   job.to = part.filtered;
   if (plane.width < kGranule) {
@@ -109,7 +111,7 @@ void StripConverter::convert(std::span<const StripInput> inputs, std::uint32_t w
   job.map = map;
   job.width = width;
   job.sideways = turn.transpose;
-  work_.reserve(std::max(kChunkBytes, strip_work_bytes(width, map.outputs)));
+  work_.reserve(std::max(kChunkBytes, kTileBytes));
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     parts[i] = part_for(inputs[i], i, width, height, turn);
     job.from[i] = parts[i].filtered;
@@ -147,9 +149,9 @@ std::uint64_t StripConverter::scratch_bound(std::uint64_t width, std::uint64_t h
   const std::uint64_t filter =
       SideFilter::bytes_bound(std::max(width, height), largest) + sizeof(SideFilter) + 64;
   return 3 * (columns * kColumnBytes + AlignedBuffer::kAlignment) +
-         std::max<std::uint64_t>(kChunkBytes, strip_work_bytes(largest, 3)) +
-         strip_work_bytes(largest, 3) + rows * kGranule * sizeof(std::uint16_t) +
-         3 * AlignedBuffer::kAlignment + kMaxFilters * filter;
+         std::max(kChunkBytes, kTileBytes) + 3 * largest * kStripRows +
+         rows * kGranule * sizeof(std::uint16_t) + 3 * AlignedBuffer::kAlignment +
+         kMaxFilters * filter;
 }
 
 }  // namespace shardreel

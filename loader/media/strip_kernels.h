@@ -18,10 +18,14 @@ inline constexpr std::size_t kGranule = 64;
 /// Columns whose rows are collected before they are transposed: few enough for the first cache.
 inline constexpr std::size_t kChunk = 4 * kGranule;
 
+/// Output columns that are worked on at a time before they are laid in the slot: so few that they
+/// stay in the first cache.
+inline constexpr std::size_t kTileColumns = 64;
+
 /// Borrowed taps of one output after the other, as in SideFilter.
 struct Taps {
   const std::int32_t* first = nullptr;
-  const std::uint16_t* weights = nullptr;
+  const std::uint32_t* weights = nullptr;  ///< doubled_weights
   int count = 0;
 };
 
@@ -31,8 +35,11 @@ struct ColumnsJob {
   std::int32_t origin = 0;
   std::ptrdiff_t stride = 0;  ///< bytes
   int sample_bytes = 1, depth = 8;
-  std::size_t columns = 0;        ///< at least kGranule
-  Taps filter;                    ///< of the strip's first row
+  std::size_t columns = 0;  ///< at least kGranule
+  Taps filter;              ///< of the strip's first row
+  /// How far below the most that 16 bits hold the results stay: what the filter along the rows adds
+  /// to its sums.
+  std::uint16_t room = 0;
   std::size_t rows = 0;           ///< at most kStripRows
   std::uint16_t* work = nullptr;  ///< kChunk * kStripRows samples, aligned to 64 bytes
   std::uint16_t* to = nullptr;    ///< [columns][kStripRows] 16-bit samples, aligned to 64 bytes
@@ -59,7 +66,7 @@ struct StripJob {
   std::array<Taps, 3> filter{};  ///< the second and third component have one filter and origin
   std::size_t width = 0;         ///< output samples along the filtered side
   std::size_t rows = 0;          ///< of the strip
-  std::uint8_t* work = nullptr;  ///< strip_work_bytes, aligned to 64 bytes
+  std::uint8_t* work = nullptr;  ///< kTileBytes, aligned to 64 bytes
   std::uint8_t* to = nullptr;    ///< where the strip's first pixel goes
   std::size_t stride = 0;        ///< bytes between rows of the slot
   bool sideways = false;         ///< the strip's rows become columns of the slot
@@ -68,9 +75,7 @@ struct StripJob {
 /// Filter along the rows, map to bytes, lay them in the slot.
 void write_strip(const StripJob& job);
 
-[[nodiscard]] constexpr std::size_t strip_work_bytes(std::size_t width, int outputs) {
-  return (width * static_cast<std::size_t>(outputs) + 63) / 64 * 64 * kStripRows;
-}
+inline constexpr std::size_t kTileBytes = kTileColumns * 3 * kStripRows;
 
 /// Return Highway's name of the instruction set that runs: EMU128 (portable), SSE4, AVX2, AVX3,
 /// NEON.

@@ -41,6 +41,7 @@ struct Monitor::State {
     now = memory;
     peak.pss_bytes = std::max(peak.pss_bytes, memory.pss_bytes);
     peak.rss_bytes = std::max(peak.rss_bytes, memory.rss_bytes);
+    peak.anonymous_bytes = std::max(peak.anonymous_bytes, memory.anonymous_bytes);
   }
 
   void arm() {
@@ -80,12 +81,13 @@ void Monitor::read(Metrics& metrics) const {
                                                                          use.tags[i].peak};
   }
   metrics.ledger_peak_bytes = use.total.peak;
-  metrics.baseline_pss_bytes = state_->baseline.pss_bytes;
+  metrics.baseline_anonymous_bytes = state_->baseline.anonymous_bytes;
   const MutexLock lock(state_->mutex);
   metrics.pss_bytes = state_->now.pss_bytes;
   metrics.rss_bytes = state_->now.rss_bytes;
   metrics.peak_pss_bytes = state_->peak.pss_bytes;
   metrics.peak_rss_bytes = state_->peak.rss_bytes;
+  metrics.peak_anonymous_bytes = state_->peak.anonymous_bytes;
 }
 
 }  // namespace shardreel

@@ -265,7 +265,9 @@ py::dict PyLoader::metrics() const {
       "batch_wait_seconds"_a = m.batch_wait_seconds, "ledger"_a = ledger,
       "ledger_peak_bytes"_a = m.ledger_peak_bytes, "pss_bytes"_a = m.pss_bytes,
       "peak_pss_bytes"_a = m.peak_pss_bytes, "rss_bytes"_a = m.rss_bytes,
-      "peak_rss_bytes"_a = m.peak_rss_bytes, "first_failures"_a = failures,
+      "peak_rss_bytes"_a = m.peak_rss_bytes,
+      "baseline_anonymous_bytes"_a = m.baseline_anonymous_bytes,
+      "peak_anonymous_bytes"_a = m.peak_anonymous_bytes, "first_failures"_a = failures,
       "verdict"_a = text(m.verdict));
 }
 

@@ -103,11 +103,11 @@ TEST(FeedReportTest, TextSaysWhatHappened) {
 
 TEST(FeedReportTest, MemoryThatTheLedgerDoesNotKnowIsNoticed) {
   Metrics metrics;
-  metrics.baseline_pss_bytes = 100_MiB;
+  metrics.baseline_anonymous_bytes = 100_MiB;
   metrics.ledger = {{"clip", {0, 600_MiB}}, {"decode", {50_MiB, 400_MiB}}};
-  metrics.peak_pss_bytes = 1250_MiB;  // grown by 1150 MiB, a seventh over the ledger
+  metrics.peak_anonymous_bytes = 1250_MiB;  // grown by 1150 MiB, a seventh over the ledger
   EXPECT_EQ(unaccounted_memory(metrics), "");
-  metrics.peak_pss_bytes = 1251_MiB;
+  metrics.peak_anonymous_bytes = 1251_MiB;
   EXPECT_THAT(unaccounted_memory(metrics), HasSubstr("the memory ledger accounts for 1000.0 MiB"));
   // A small run, where libraries weigh more, and one that ended before anything was measured.
   metrics.ledger = {{"clip", {0, 255_MiB}}};

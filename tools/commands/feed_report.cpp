@@ -71,7 +71,8 @@ Json details_json(const Metrics& m, const FeedOutcome& outcome) {
   details["cache_stored"] = m.cache_stored;
   details["cache_evicted"] = m.cache_evicted;
   details["ledger_peak_total_bytes"] = m.ledger_peak_bytes;
-  details["baseline_pss_bytes"] = m.baseline_pss_bytes;
+  details["baseline_anonymous_bytes"] = m.baseline_anonymous_bytes;
+  details["peak_anonymous_bytes"] = m.peak_anonymous_bytes;
   details["read_wait_seconds"] = m.read_wait_seconds;
   details["demux_seconds"] = m.demux_seconds;
   details["decode_seconds"] = m.decode_seconds;
@@ -177,7 +178,8 @@ std::string unaccounted_memory(const Metrics& m) {
   // compares.
   std::uint64_t kept = 0;
   for (const auto& [tag, use] : m.ledger) kept += use.peak;
-  const std::uint64_t grown = m.peak_pss_bytes - std::min(m.peak_pss_bytes, m.baseline_pss_bytes);
+  const std::uint64_t grown =
+      m.peak_anonymous_bytes - std::min(m.peak_anonymous_bytes, m.baseline_anonymous_bytes);
   if (kept < kWorthComparing ||
       static_cast<double>(grown) <= (1 + kMostDivergence) * static_cast<double>(kept))
     return {};

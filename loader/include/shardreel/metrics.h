@@ -75,7 +75,9 @@ struct Metrics {
   std::uint64_t ledger_peak_bytes = 0;              ///< of all tags together, at one moment
   std::uint64_t pss_bytes = 0, peak_pss_bytes = 0;  ///< what the kernel says (sampled every second)
   std::uint64_t rss_bytes = 0, peak_rss_bytes = 0;
-  std::uint64_t baseline_pss_bytes = 0;  ///< after open, with nothing in flight
+  /// Of the resident memory what no file backs, which is what the ledger counts; other processes
+  /// that begin and end do not change it. `baseline`: after open, with nothing in flight.
+  std::uint64_t baseline_anonymous_bytes = 0, peak_anonymous_bytes = 0;
 
   std::vector<Error> first_failures;  ///< the first 100, in sequence, lane by lane
   std::string verdict;                ///< one sentence that names the slowest stage

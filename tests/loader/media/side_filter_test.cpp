@@ -59,6 +59,7 @@ TEST(SideFilter, IsTheTriangleInIntegers) {
       for (std::uint32_t t = 0; t < taps; ++t) {
         const double weight = filter.weights()[i * taps + t] / 65536.0;
         ASSERT_NEAR(weight, want[first + t], 1.1 / 65536) << "output " << i << " tap " << t;
+        ASSERT_EQ(filter.doubled_weights()[i * taps + t], filter.weights()[i * taps + t] * 65537U);
         all += weight;
         found += want[first + t];
       }
