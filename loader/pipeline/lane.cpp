@@ -21,6 +21,13 @@ std::uint64_t epochs_of(const LoaderOptions& options) {
   return options.batch.epochs == 0 ? kEndless : options.batch.epochs;
 }
 
+/// Units that wait for a decoder. A unit is found and described in a fraction of the time in which
+/// it is decoded, so a few for each thread are plenty; a description takes tens of kilobytes, which
+/// no share counts.
+std::size_t units_ahead(std::uint64_t decode_threads) {
+  return std::max<std::size_t>(32, 4 * decode_threads);
+}
+
 }  // namespace
 
 Lane::Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers> buffers,
@@ -31,6 +38,7 @@ Lane::Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers
       decode_(context_.ledger, "decode", context_.plan.lane_decode_bytes),
       // A thread that waits for this lane's consumer must not be missed by another lane.
       line_(decode_, context_.plan.lanes == 1 ? UnitLine::Waits::kAny : UnitLine::Waits::kHead,
+            units_ahead(context_.options.resource.decode_threads),
             [this] { context_.work.raise(); }),
       queue_(context_.ledger, std::move(buffers),
              [this, device] {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "loader/base/mutex.h"
+#include "loader/memory/heap_trim.h"
 
 namespace shardreel {
 namespace {
@@ -34,6 +35,7 @@ struct Monitor::State {
   mutable ProcessMemory now SHARDREEL_GUARDED_BY(mutex);
   mutable ProcessMemory peak SHARDREEL_GUARDED_BY(mutex);
   steady_clock::time_point warned_stall SHARDREEL_GUARDED_BY(mutex);
+  TrimPacer trims{steady_clock::now()};  ///< the timer's
 
   void sample() const {
     const ProcessMemory memory = process_memory();
@@ -49,9 +51,20 @@ struct Monitor::State {
     timer.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
       sample();
+      trim();
       look_for_stall();
       arm();
     });
+  }
+
+  void trim() {
+    const auto begin = steady_clock::now();
+    if (!trims.due(begin)) return;
+    const std::uint64_t before = process_memory().anonymous_bytes;
+    trim_heap();
+    const auto end = steady_clock::now();
+    const std::uint64_t after = process_memory().anonymous_bytes;
+    trims.done(end, end - begin, before - std::min(before, after));
   }
 
   void look_for_stall() {

@@ -1,6 +1,6 @@
 #pragma once
-// Looks at the run once a second: what the kernel says of memory, and whether a consumer waits
-// long.
+// Looks at the run once a second: what the kernel says of memory, whether free memory should go
+// back to it, and whether a consumer waits long.
 
 #include <atomic>
 #include <chrono>

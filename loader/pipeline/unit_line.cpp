@@ -39,8 +39,9 @@ void UnitJob::lose(const Error& error) {
   packets.release();
 }
 
-UnitLine::UnitLine(MemoryShare& decode, Waits waits, std::function<void()> wake)
-    : decode_(decode), waits_(waits), wake_(std::move(wake)) {
+UnitLine::UnitLine(MemoryShare& decode, Waits waits, std::size_t most_ahead,
+                   std::function<void()> wake)
+    : decode_(decode), waits_(waits), most_ahead_(most_ahead), wake_(std::move(wake)) {
   decode_.on_release([this] {
     freed_.raise();
     wake_();
@@ -66,7 +67,8 @@ bool UnitLine::push_entry(Entry entry, const std::stop_token& stop) {
   {
     const MutexLock lock(mutex_);
     while (entries_.size() >= kMostEntries ||
-           entries_.size() - dispatched_ >= kFirstAhead + dispatched_ever_ / 2) {
+           entries_.size() - dispatched_ >=
+               std::min<std::uint64_t>(kFirstAhead + dispatched_ever_ / 2, most_ahead_)) {
       if (!changed_.wait(mutex_, stop)) return false;
     }
     // Decided under the lock that `clear` takes: nothing of a voided pass gets in behind it.

@@ -99,13 +99,13 @@ class UnitLine {
   /// this one's consumer, too.
   enum class Waits { kHead, kAny };
 
-  /// `decode` is the lane's share for decoders and clips being made. `wake` is called when a unit
-  /// may have become ready to be decoded.
-  UnitLine(MemoryShare& decode, Waits waits, std::function<void()> wake);
+  /// `decode` is the lane's share for decoders and clips being made. `most_ahead`: entries that no
+  /// decoder was given. `wake` is called when a unit may have become ready to be decoded.
+  UnitLine(MemoryShare& decode, Waits waits, std::size_t most_ahead, std::function<void()> wake);
 
   // --- the feeder
   /// Append; waits while the line is long: a few entries at first, more with each that a decoder
-  /// was given. False when `stop` was asked for: nothing was appended.
+  /// was given, up to `most_ahead`. False when `stop` was asked for: nothing was appended.
   /// A job that is `done` already brings its results along.
   bool push(std::shared_ptr<UnitJob> job, const std::stop_token& stop);
   bool push(FailureItem failure, const std::stop_token& stop);
@@ -142,6 +142,7 @@ class UnitLine {
 
   MemoryShare& decode_;
   const Waits waits_;
+  const std::size_t most_ahead_;
   const std::function<void()> wake_;
   Signal freed_;  // memory of the decode share came back
 

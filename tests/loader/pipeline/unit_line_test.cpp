@@ -19,6 +19,8 @@ namespace {
 
 using std::chrono::seconds;
 
+constexpr std::size_t kAhead = 6;
+
 class UnitLineTest : public ::testing::Test {
  protected:
   /// A unit of `clips` clips of one frame each, none of which overlap: 10 bytes for the decoder and
@@ -63,7 +65,7 @@ class UnitLineTest : public ::testing::Test {
 
   MemoryLedger ledger_;
   MemoryShare decode_{ledger_, "decode", 60};
-  UnitLine line_{decode_, UnitLine::Waits::kHead, [] {}};
+  UnitLine line_{decode_, UnitLine::Waits::kHead, kAhead, [] {}};
   std::stop_source stop_;
   int jobs_ = 0;
 };
@@ -77,7 +79,7 @@ class WaitingUnitLineTest : public UnitLineTest {
     return job;
   }
   MemoryShare share_{ledger_, "decode", 60};
-  UnitLine waiting_{share_, UnitLine::Waits::kAny, [] {}};
+  UnitLine waiting_{share_, UnitLine::Waits::kAny, kAhead, [] {}};
 };
 
 TEST_F(WaitingUnitLineTest, UnitsAreGrantedClipByClip) {
@@ -114,7 +116,7 @@ TEST_P(UnitLineProperty, WhoeverWaitsGoesOnInTheEnd) {
     const std::uint64_t capacity = 60 + random() % 200;
     MemoryShare share(ledger, "decode", capacity);
     Signal work;
-    UnitLine line(share, GetParam(), [&work] { work.raise(); });
+    UnitLine line(share, GetParam(), kAhead, [&work] { work.raise(); });
     std::stop_source stop;
     std::vector<std::shared_ptr<UnitJob>> jobs;
     std::size_t clips = 0;
@@ -374,6 +376,29 @@ TEST_F(UnitLineTest, TheFeederGetsAheadWithWhatIsDecoded) {
   EXPECT_EQ(wait_for(entries), entries);
   ASSERT_EQ(feeder.wait_for(seconds(20)), std::future_status::ready);
   EXPECT_EQ(line_.clear(false), 5U);
+}
+
+TEST_F(UnitLineTest, TheFeederIsNeverFurtherAheadThanItMay) {
+  std::atomic<std::size_t> pushed{0};
+  auto feeder = std::async(std::launch::async, [&] {
+    for (; pushed < 60; ++pushed) push(1);
+  });
+  const auto deadline = std::chrono::steady_clock::now() + seconds(20);
+  for (int taken = 0; taken < 50;) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+    const auto job = line_.try_take();
+    if (!job) continue;
+    decode(*job);
+    EXPECT_EQ(drain_unit(), 1U);
+    ++taken;
+  }
+  while (pushed < 50 + kAhead && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_NE(feeder.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  EXPECT_EQ(pushed, 50 + kAhead);
+  EXPECT_EQ(line_.clear(false), kAhead);
+  EXPECT_EQ(feeder.wait_for(seconds(20)), std::future_status::ready);
 }
 
 }  // namespace
