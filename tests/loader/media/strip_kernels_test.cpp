@@ -6,6 +6,7 @@
 #include <hwy/targets.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <random>
 #include <set>
@@ -217,6 +218,36 @@ TEST(StripKernels, FlatPicturesStayFlat) {
         converter.convert({&input, 1}, to, to, {}, integer_map(map, {8, 8, 8}), {slot.data(), to});
         for (const std::uint8_t got : slot) {
           ASSERT_EQ(got, value) << side << " to " << to;
+        }
+      }
+    }
+  }
+}
+
+// Samples in words: as bright as they get, where rounding must not go over the top.
+TEST(StripKernels, FlatPicturesOfManyBitsStayFlat) {
+  StripConverter converter;
+  for (const int depth : {10, 12, 16}) {
+    const int most = (1 << depth) - 1;
+    AffineMap map;
+    map.inputs = map.outputs = 1;
+    map.factor[0][0] = std::ldexp(1, 8 - depth);
+    for (const std::uint32_t side : {1U, 64U, 100U, 500U, 1000U}) {
+      for (const int value : {0, 1, most / 3, most / 2, most - 1, most}) {
+        const std::vector<std::uint16_t> source(std::size_t{side} * side,
+                                                static_cast<std::uint16_t>(value));
+        const StripInput input{{reinterpret_cast<const std::uint8_t*>(source.data()),
+                                static_cast<std::ptrdiff_t>(side) * 2, side, side, 2, depth},
+                               {0, 0, static_cast<double>(side), static_cast<double>(side)}};
+        for (const std::uint32_t to : {1U, 16U, 64U, 223U}) {
+          if (!StripConverter::takes(input.region, to, to)) continue;
+          std::vector<std::uint8_t> slot(std::size_t{to} * to);
+          converter.convert({&input, 1}, to, to, {}, integer_map(map, {depth, depth, depth}),
+                            {slot.data(), to});
+          const double want = std::min(255.0, std::ldexp(value, 8 - depth));
+          for (const std::uint8_t got : slot) {
+            ASSERT_NEAR(got, want, 0.65) << depth << " bits, " << side << " to " << to;
+          }
         }
       }
     }
