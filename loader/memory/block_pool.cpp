@@ -43,6 +43,7 @@ struct BlockPool::State {
   mutable Mutex mutex;
   Condition changed;
   std::vector<std::byte*> free SHARDREEL_GUARDED_BY(mutex);  // resident, the last freed at the back
+  std::vector<std::byte*> bare SHARDREEL_GUARDED_BY(mutex);  // whose pages went back
   std::size_t faulted SHARDREEL_GUARDED_BY(mutex) = 0;       // blocks [0, faulted) are resident
   std::size_t fresh SHARDREEL_GUARDED_BY(mutex) = 0;         // blocks [0, fresh) were taken once
   std::size_t out SHARDREEL_GUARDED_BY(mutex) = 0;
@@ -131,6 +132,9 @@ Block BlockPool::take() {
     if (!state_->free.empty()) {
       data = state_->free.back();
       state_->free.pop_back();
+    } else if (!state_->bare.empty()) {
+      data = state_->bare.back();
+      state_->bare.pop_back();
     } else if (state_->fresh < state_->count) {
       // When the worker is behind, the taker's own writes fault the block in.
       data = state_->base + state_->fresh * state_->block_bytes;
@@ -151,6 +155,20 @@ void BlockPool::give_back(std::byte* data) noexcept {
   --state_->out;
 }
 
+void BlockPool::return_free(std::uint64_t bytes, std::uint64_t kept) {
+  const std::uint64_t size = state_->block_bytes;
+  for (std::uint64_t gone = 0; gone < bytes; gone += size) {
+    // One at a time, so that who takes or frees blocks waits for no more than one.
+    const MutexLock lock(state_->mutex);
+    if (state_->free.empty() || (state_->free.size() - 1) * size < kept) return;
+    // The one freed longest ago.
+    std::byte* const data = state_->free.front();
+    if (madvise(data, size, MADV_DONTNEED) != 0) return;
+    state_->free.erase(state_->free.begin());
+    state_->bare.push_back(data);
+  }
+}
+
 std::size_t BlockPool::count() const noexcept { return state_->count; }
 std::uint64_t BlockPool::block_bytes() const noexcept { return state_->block_bytes; }
 
@@ -161,7 +179,7 @@ std::size_t BlockPool::in_use() const {
 
 std::uint64_t BlockPool::resident_bytes() const {
   const MutexLock lock(state_->mutex);
-  return state_->faulted * state_->block_bytes;
+  return (state_->faulted - state_->bare.size()) * state_->block_bytes;
 }
 
 }  // namespace shardreel

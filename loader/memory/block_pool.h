@@ -53,13 +53,17 @@ class BlockPool {
   /// Return a block, or an empty one when all `count` are out. Never waits.
   Block take();
 
+  /// Give the pages of free blocks back to the system until `bytes` are gone, but keep `kept` bytes
+  /// of them. Whoever takes such a block faults it in again.
+  void return_free(std::uint64_t bytes, std::uint64_t kept);
+
   /// What a block of `payload` bytes really takes: rounded up to whole pages.
   [[nodiscard]] static std::uint64_t block_bytes_for(std::uint64_t payload);
 
   [[nodiscard]] std::size_t count() const noexcept;
   [[nodiscard]] std::uint64_t block_bytes() const noexcept;
   [[nodiscard]] std::size_t in_use() const;
-  [[nodiscard]] std::uint64_t resident_bytes() const;  ///< of pages faulted in so far
+  [[nodiscard]] std::uint64_t resident_bytes() const;  ///< of pages faulted in and not given back
 
  private:
   friend class Block;

@@ -50,6 +50,12 @@ class DecodePool::Worker {
  private:
   void decode(const DecodeLane& lane, UnitJob& job) {
     UnitLine& line = *lane.line;
+    // A large decoder takes what clips had of the share: they give it back to the system first.
+    // What the unit holds beyond its decoder is for clips of its own.
+    if (job.decoder_bytes > kMostKeptBytes) {
+      const std::uint64_t held = job.memory.bytes();
+      pool_.clips_.return_free(job.decoder_bytes, held - std::min(held, job.decoder_bytes));
+    }
     ClipCutter cutter(
         job.unit, job.sample->context, *tools_.converter,
         [&](const AVFrame& first) { return begin_clip(lane, job, first); },

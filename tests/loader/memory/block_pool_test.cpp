@@ -66,6 +66,42 @@ TEST(BlockPool, ResidentMemoryFollowsUseNotCapacity) {
   EXPECT_LE(grown, std::uint64_t{80} << 20);  // 64 MiB in use, 4 ahead, and the tables
 }
 
+TEST(BlockPool, FreeBlocksGoBackToTheSystemAndComeAgain) {
+  constexpr std::uint64_t kBlock = std::uint64_t{2} << 20;
+  BlockPool pool(kBlock, 16, BlockPool::Ahead::kFirst);
+  std::vector<Block> blocks;
+  for (int i = 0; i < 16; ++i) {
+    blocks.push_back(pool.take());
+    std::memset(blocks.back().bytes().data(), i + 1, kBlock);
+  }
+  pool.return_free(16 * kBlock, 0);
+  EXPECT_EQ(pool.resident_bytes(), 16 * kBlock) << "none is free";
+  blocks.resize(4);
+  const std::uint64_t before = process_memory().anonymous_bytes;
+  pool.return_free(5 * kBlock, 0);
+  EXPECT_EQ(pool.resident_bytes(), 11 * kBlock);
+  if (!testing::sanitized()) {
+    EXPECT_NEAR(static_cast<double>(before - process_memory().anonymous_bytes), 5. * kBlock,
+                kBlock);
+  }
+  pool.return_free(16 * kBlock, 3 * kBlock);
+  EXPECT_EQ(pool.resident_bytes(), (4 + 3) * kBlock);
+  // All can be taken again, each once, and those that stayed are as they were.
+  std::set<const std::byte*> starts;
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(blocks[i].bytes().back(), static_cast<std::byte>(i + 1));
+  }
+  while (blocks.size() < 16) {
+    blocks.push_back(pool.take());
+    ASSERT_TRUE(blocks.back());
+    std::memset(blocks.back().bytes().data(), 1, kBlock);
+  }
+  for (Block& block : blocks) starts.insert(block.bytes().data());
+  EXPECT_EQ(starts.size(), 16U);
+  EXPECT_FALSE(pool.take());
+  EXPECT_EQ(pool.resident_bytes(), 16 * kBlock);
+}
+
 TEST(BlockPool, TheFirstBlockAloneOrAlwaysTheNextIsFaultedInAhead) {
   constexpr std::uint64_t kBlock = std::uint64_t{8} << 20;
   const auto reaches = [](const BlockPool& pool, std::uint64_t bytes) {
@@ -93,6 +129,7 @@ TEST(BlockPool, ThreadsShareIt) {
       std::mt19937 random(static_cast<unsigned>(t));
       std::vector<Block> mine;
       for (int i = 0; i < 5000; ++i) {
+        if (i % 100 == 0) pool.return_free(8 * pool.block_bytes(), 4096 * (random() % 4));
         if (mine.size() < 16 && random() % 2 == 0) {
           mine.push_back(pool.take());
           ASSERT_TRUE(mine.back());
