@@ -37,33 +37,32 @@ struct Monitor::State {
   steady_clock::time_point warned_stall SHARDREEL_GUARDED_BY(mutex);
   TrimPacer trims{steady_clock::now()};  ///< the timer's
 
-  void sample() const {
+  ProcessMemory sample() const {
     const ProcessMemory memory = process_memory();
     const MutexLock lock(mutex);
     now = memory;
     peak.pss_bytes = std::max(peak.pss_bytes, memory.pss_bytes);
     peak.rss_bytes = std::max(peak.rss_bytes, memory.rss_bytes);
     peak.anonymous_bytes = std::max(peak.anonymous_bytes, memory.anonymous_bytes);
+    return memory;
   }
 
   void arm() {
     timer.expires_after(kPeriod);
     timer.async_wait([this](const boost::system::error_code& error) {
       if (error) return;
-      sample();
-      trim();
+      trim(sample().anonymous_bytes);
       look_for_stall();
       arm();
     });
   }
 
-  void trim() {
+  void trim(std::uint64_t before) {
     const auto begin = steady_clock::now();
     if (!trims.due(begin)) return;
-    const std::uint64_t before = process_memory().anonymous_bytes;
     trim_heap();
     const auto end = steady_clock::now();
-    const std::uint64_t after = process_memory().anonymous_bytes;
+    const std::uint64_t after = sample().anonymous_bytes;
     trims.done(end, end - begin, before - std::min(before, after));
   }
 
