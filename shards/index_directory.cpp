@@ -122,10 +122,11 @@ bool IndexDirectory::parse_profile(IndexCursor& in) {
   video.display_height = number32(in);
   video.quarter_turns = static_cast<std::uint32_t>(in.number_up_to(3));
   const std::uint64_t bits =
-      in.number_up_to(kProfileMirror | kProfileConstantRate | kProfileDirect);
+      in.number_up_to(kProfileMirror | kProfileConstantRate | kProfileDirect | kProfileTimesUnused);
   video.mirror = (bits & kProfileMirror) != 0;
   video.constant_rate = (bits & kProfileConstantRate) != 0;
   video.direct = (bits & kProfileDirect) != 0;
+  video.times_unused = (bits & kProfileTimesUnused) != 0;
   video.time_base = rational(in);
   video.frame_rate = rational(in);
   if (in.good()) profiles_.push_back(std::move(profile));

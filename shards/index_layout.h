@@ -12,7 +12,7 @@ namespace shardreel {
 
 // The first byte is no text and the line ends change in a transfer as text, as in PNG.
 constexpr std::string_view kIndexMagic = "\x89SRIDX\r\n";
-constexpr std::uint32_t kIndexVersion = 1;
+constexpr std::uint32_t kIndexVersion = 2;
 constexpr std::uint32_t kIndexSeekable = 1;  ///< flag: offsets lead into the shard's file
 constexpr std::size_t kIndexHeaderBytes = 72;
 constexpr std::size_t kIndexHeaderHashed = kIndexHeaderBytes - 8;
@@ -25,7 +25,8 @@ constexpr std::uint64_t kFieldScattered = 1;  ///< sparse: its content does not 
 constexpr std::uint64_t kFieldRenamed = 2;    ///< the name as written follows
 
 // Bits of a profile.
-constexpr std::uint64_t kProfileMirror = 1, kProfileConstantRate = 2, kProfileDirect = 4;
+constexpr std::uint64_t kProfileMirror = 1, kProfileConstantRate = 2, kProfileDirect = 4,
+                        kProfileTimesUnused = 8;
 
 // What follows the fields of a row.
 constexpr std::uint64_t kRowFailed = 0, kRowVideo = 1;

@@ -66,9 +66,9 @@ struct ShardIndexWriter::State {
                                       video.display_height, video.quarter_turns}) {
       out.number(value);
     }
-    out.number((video.mirror ? kProfileMirror : 0) |
-               (video.constant_rate ? kProfileConstantRate : 0) |
-               (video.direct ? kProfileDirect : 0));
+    out.number(
+        (video.mirror ? kProfileMirror : 0) | (video.constant_rate ? kProfileConstantRate : 0) |
+        (video.direct ? kProfileDirect : 0) | (video.times_unused ? kProfileTimesUnused : 0));
     for (const Rational& rational : {video.time_base, video.frame_rate}) {
       out.number(static_cast<std::uint32_t>(rational.numerator));
       out.number(static_cast<std::uint32_t>(rational.denominator));

@@ -4,11 +4,16 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include "loader/decode/h264_start.h"
 #include "loader/media/av_error.h"
 #include "loader/media/av_handles.h"
+
+extern "C" {
+#include <libavutil/opt.h>
+}
 
 namespace shardreel {
 namespace {
@@ -25,11 +30,16 @@ bool may_be_recycled(const StreamParameters& parameters) {
   }
 }
 
+/// Whether a context that was opened with `a` is told nothing new by `b`. What frames say of their
+/// colours is the container's word where the stream has none.
 bool same_codec(const AVCodecParameters& a, const AVCodecParameters& b) {
-  return a.codec_id == b.codec_id && a.codec_tag == b.codec_tag && a.width == b.width &&
-         a.height == b.height && a.format == b.format && a.profile == b.profile &&
-         a.level == b.level && a.video_delay == b.video_delay &&
-         a.extradata_size == b.extradata_size &&
+  const auto numbers = [](const AVCodecParameters& of) {
+    return std::tie(of.codec_id, of.codec_tag, of.width, of.height, of.format, of.profile, of.level,
+                    of.video_delay, of.field_order, of.bits_per_coded_sample, of.color_range,
+                    of.color_primaries, of.color_trc, of.color_space, of.chroma_location,
+                    of.sample_aspect_ratio.num, of.sample_aspect_ratio.den, of.extradata_size);
+  };
+  return numbers(a) == numbers(b) &&
          (a.extradata_size == 0 ||
           std::memcmp(a.extradata, b.extradata, static_cast<std::size_t>(a.extradata_size)) == 0);
 }
@@ -135,7 +145,8 @@ Result<void> FfmpegDecoder::open(const Unit& unit) {
     return av_failure(ErrorCode::kMemory, "open a decoder", AVERROR(ENOMEM));
   const AVCodecParameters& codec = *parameters->codec;
   reused_ = context_ != nullptr && may_be_recycled(*parameters) && may_be_recycled(*parameters_) &&
-            same_codec(codec, *parameters_->codec);
+            same_codec(codec, *parameters_->codec) &&
+            parameters->x264_build == parameters_->x264_build;
   auto anew = starts_anew(unit);
   if (!anew) return std::move(anew.error());
   starts_anew_ = *anew;
@@ -162,6 +173,8 @@ Result<void> FfmpegDecoder::open(const Unit& unit) {
     context->thread_count = 1;  // one video a thread: frame threads take 5 to 24 % more CPU
     context->thread_type = 0;   // else libavcodec warns of our get_buffer2, where PyAV logs for it
     context->pkt_timebase = parameters->time_base;
+    if (parameters->x264_build > 0)
+      av_opt_set_int(context->priv_data, "x264_build", parameters->x264_build, 0);
     if (auto prepared = setup_->prepare(*context); !prepared) return prepared;
     status = avcodec_open2(context.get(), decoder, nullptr);
   }

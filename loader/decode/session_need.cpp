@@ -46,8 +46,12 @@ std::optional<SessionNeed> session_need(const StreamParameters& parameters) {
   need.kind =
       fmt::format("{} profile {} {} {}x{}", avcodec_get_name(codec.codec_id), codec.profile,
                   name != nullptr ? name : "unknown", aligned(codec.width), aligned(codec.height));
-  need.parameters = fmt::format("{} {}x{} tag {} level {} delay {} ", need.kind, codec.width,
-                                codec.height, codec.codec_tag, codec.level, codec.video_delay);
+  need.parameters =
+      fmt::format("{} {}x{} tag {} level {} delay {} build {} colours {} {} {} {} {} ", need.kind,
+                  codec.width, codec.height, codec.codec_tag, codec.level, codec.video_delay,
+                  parameters.x264_build, static_cast<int>(codec.color_range),
+                  static_cast<int>(codec.color_primaries), static_cast<int>(codec.color_trc),
+                  static_cast<int>(codec.color_space), static_cast<int>(codec.chroma_location));
   if (codec.extradata_size > 0)
     need.parameters.append(reinterpret_cast<const char*>(codec.extradata),
                            static_cast<std::size_t>(codec.extradata_size));

@@ -74,6 +74,7 @@ Result<VideoCheck> check_video(std::shared_ptr<const RandomAccess> source, const
   }
   VideoCheck check = sink.finish();
   check.frames = count;
+  check.times_unused = video->facts().times_unused;
   check.errors = errors;
   check.first_error = std::move(first_error);
   const auto& times = video->facts().pts_seconds;

@@ -15,6 +15,7 @@ namespace shardreel {
 
 struct VideoCheck {
   std::int64_t frames = 0;          ///< that the container promises
+  bool times_unused = false;        ///< `VideoFacts::times_unused`
   std::int64_t frames_missing = 0;  ///< that did not come out of the decoder
   std::int64_t frames_corrupt = 0;  ///< that the decoder flagged, or that follow an error
   std::int64_t first_bad_frame = -1;

@@ -148,15 +148,19 @@ Result<VideoDescription> describe_video(std::shared_ptr<const RandomAccess> sour
   auto demuxer = Demuxer::open(source, field);
   if (!demuxer) return std::move(demuxer.error());
   VideoDescription described;
-  std::vector<PacketRecord>& packets = described.packets;
+  std::vector<std::uint64_t> places;
   PacketLocator locator(*source);
-  auto scan = scan_packets(*demuxer, [&](const AVPacket& packet, const PacketEntry& entry) {
-    packets.push_back(packet_record(entry, locator.locate(packet)));
+  auto scan = scan_packets(*demuxer, [&](const AVPacket& packet, const PacketEntry&) {
+    places.push_back(locator.locate(packet));
   });
   if (!scan) return std::move(scan.error());
-  auto stream = read_stream(*demuxer, scan->last_duration);
+  std::vector<PacketRecord>& packets = described.packets;
+  packets.reserve(places.size());
+  for (std::size_t i = 0; i < places.size(); ++i)
+    packets.push_back(packet_record(scan->packets[i], locator.everywhere() ? places[i] : 0));
+  auto stream = read_stream(*demuxer, *scan);
   if (!stream) return std::move(stream.error());
-  const PacketIndex index(std::move(scan->packets), withholds_until_start(*stream->codec));
+  const PacketIndex index(std::move(scan->packets), order_of(*stream));
   if (auto shown = check_shows_frames(index); !shown) return std::move(shown.error());
   const VideoFacts facts = make_facts(*stream, index, demuxer->format().iformat->name);
 
@@ -168,14 +172,12 @@ Result<VideoDescription> describe_video(std::shared_ptr<const RandomAccess> sour
   record.mirror = stream->mirror;
   record.time_base = rational(stream->time_base);
   record.constant_rate = is_constant(index.frame_times());
+  record.times_unused = facts.times_unused;
   record.frame_count = facts.frame_count;
   record.duration_seconds =
       facts.end_seconds - (facts.pts_seconds.empty() ? 0 : facts.pts_seconds.front());
   record.packet_count = facts.packets;
   record.direct = locator.everywhere();
-  if (!record.direct) {
-    for (PacketRecord& packet : packets) packet.offset = 0;
-  }
   record.keyframes = keyframes(index, packets);
   record.codec_parameters = write_stream_record(*stream);
   // The loader goes without probing where it may; people want to know what probing finds. A stream

@@ -4,21 +4,15 @@
 #include <utility>
 
 namespace shardreel {
-namespace {
 
-// No codec reorders further (H.264, HEVC: 16 frames).
-constexpr std::size_t kMaxReorder = 16;
-
-}  // namespace
-
-PacketIndex::PacketIndex(std::vector<PacketEntry> in_decoding_order, bool withheld_until_start)
+PacketIndex::PacketIndex(std::vector<PacketEntry> in_decoding_order, const StreamOrder& order)
     : packets_(std::move(in_decoding_order)) {
   hide_undecodable_leading();
-  if (withheld_until_start) hide_before_start();
+  if (order.withheld_until_start) hide_before_start();
   settle_droppable();
   pair_fields();
   find_starts();
-  order_frames();
+  order_frames(order.times_mislead);
 }
 
 // RASL pictures before or behind the first keyframe (or behind the end of a sequence) refer to
@@ -90,12 +84,16 @@ void PacketIndex::find_starts() {
     }
     if (can_start(packet)) starts_.push_back(i);
   }
+  if (!parameters_change_) return;
+  for (PacketEntry& packet : packets_) {
+    if (packet.traits.parameter_sets) packet.traits.droppable = false;
+  }
 }
 
 bool PacketIndex::times_are_ordered() {
   std::vector<std::int64_t> recent;  // of the packets that the next one might be shown before
   std::int64_t latest = kNoTime, latest_at_start = kNoTime;
-  std::size_t ahead = 0;
+  int ahead = 0;
   for (const PacketEntry& packet : packets_) {
     if (packet.traits.shown == 0) continue;
     if (packet.traits.shown > 1 || packet.traits.packed || packet.pts == kNoTime) return false;
@@ -103,7 +101,7 @@ bool PacketIndex::times_are_ordered() {
     // Behind a clean start nothing is shown before what preceded it; else the clock was reset.
     if (latest_at_start != kNoTime && packet.pts <= latest_at_start) return false;
     if (packet.traits.start == RandomAccessPoint::kOpen && packet.pts < latest) return false;
-    std::size_t later = 0;
+    int later = 0;
     for (const std::int64_t other : recent) later += other > packet.pts;
     if (later > kMaxReorder) return false;
     ahead = std::max(ahead, later);
@@ -111,11 +109,26 @@ bool PacketIndex::times_are_ordered() {
     recent.push_back(packet.pts);
     latest = std::max(latest, packet.pts);
   }
-  reorder_frames_ = static_cast<int>(ahead);
+  reorder_frames_ = ahead;
   return true;
 }
 
-void PacketIndex::order_frames() {
+// AVI stores no other times than these. A frame is decoded as long before it is shown as every
+// other one, so they are as far apart.
+void PacketIndex::take_decoding_times() {
+  std::int64_t last = kNoTime;
+  for (const PacketEntry& packet : packets_) {
+    if (packet.traits.shown == 0 || packet.discard) continue;
+    if (packet.traits.shown > 1 || packet.dts == kNoTime || packet.dts <= last) {
+      times_.clear();
+      return;
+    }
+    last = packet.dts;
+    times_.push_back(last);
+  }
+}
+
+void PacketIndex::order_frames(bool times_mislead) {
   const bool ordered = times_are_ordered();
   bool timed = true;
   for (std::uint32_t i = 0; i < packets_.size(); ++i) {
@@ -133,8 +146,10 @@ void PacketIndex::order_frames() {
     for (const std::uint32_t i : display_) times_.push_back(packets_[i].pts);
   }
   const bool unique = std::adjacent_find(times_.begin(), times_.end()) == times_.end();
-  by_count_ = by_count_ || !ordered || !timed || !unique;
-  if (!unique || !timed) times_.clear();
+  times_unused_ = timed && (times_mislead || !ordered || !unique);
+  by_count_ = by_count_ || !timed || times_unused_;
+  if (!unique) times_.clear();
+  if (!timed) take_decoding_times();
   if (by_count_) display_ = {};
 }
 

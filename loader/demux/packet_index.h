@@ -10,6 +10,9 @@
 
 namespace shardreel {
 
+/// No codec holds more frames back to show them in order (H.264, HEVC).
+inline constexpr int kMaxReorder = 16;
+
 /// A frame time that is not known.
 inline constexpr std::int64_t kNoTime = INT64_MIN;
 
@@ -21,24 +24,34 @@ struct PacketEntry {
   PacketTraits traits;
 };
 
+/// What a stream's packets do not say one by one.
+struct StreamOrder {
+  /// The decoder shows nothing that comes before the first place where decoding can start (FFmpeg's
+  /// for H.264).
+  bool withheld_until_start = false;
+  /// The packets' times contradict the order in which their bits say that they are shown.
+  bool times_mislead = false;
+};
+
 /// Immutable after construction; safe to share between threads.
 class PacketIndex {
  public:
   /// `in_decoding_order`: every packet of the stream, in the container's order.
-  /// `withheld_until_start`: the decoder shows nothing that comes before the first place where
-  /// decoding can start (FFmpeg's for H.264).
-  PacketIndex(std::vector<PacketEntry> in_decoding_order, bool withheld_until_start);
+  PacketIndex(std::vector<PacketEntry> in_decoding_order, const StreamOrder& order);
 
   [[nodiscard]] std::span<const PacketEntry> packets() const noexcept { return packets_; }
-  /// Frames are only known by counting: times are missing, not unique or not ordered, or packets
-  /// are not frames. Then everything is decoded from the first packet on.
+  /// Frames are only known by counting: times are missing, misleading, not unique or not ordered,
+  /// or packets are not frames. Then everything is decoded from the first packet on.
   [[nodiscard]] bool by_count() const noexcept { return by_count_; }
+  /// All frames have times, and these do not tell their order.
+  [[nodiscard]] bool times_unused() const noexcept { return times_unused_; }
   [[nodiscard]] std::int64_t frame_count() const noexcept { return frame_count_; }
   /// The packet of a frame in display order; only without `by_count`.
   [[nodiscard]] std::uint32_t packet_of(std::int64_t frame) const {
     return display_[static_cast<std::size_t>(frame)];
   }
-  /// Ascending times of the shown frames; empty when they are not known.
+  /// Ascending times of the shown frames, in order their k-th is that of frame k; those of decoding
+  /// where no others are there; empty when they are not known.
   [[nodiscard]] const std::vector<std::int64_t>& frame_times() const noexcept { return times_; }
   /// The packet that decoding has to start at for this packet's frame.
   [[nodiscard]] std::uint32_t start_of(std::uint32_t packet) const;
@@ -57,8 +70,9 @@ class PacketIndex {
   void settle_droppable();
   void pair_fields();
   void find_starts();
-  void order_frames();
+  void order_frames(bool times_mislead);
   bool times_are_ordered();
+  void take_decoding_times();
 
   std::vector<PacketEntry> packets_;
   std::vector<std::uint32_t> starts_;   ///< ascending
@@ -67,6 +81,7 @@ class PacketIndex {
   std::int64_t frame_count_ = 0;
   int reorder_frames_ = 0;
   bool by_count_ = false;
+  bool times_unused_ = false;
   bool parameters_change_ = false;
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
+#include <string_view>
 #include <utility>
 
 #include "loader/demux/bit_reader.h"
@@ -71,8 +73,31 @@ class RawPayload {
   std::size_t size_ = 0;
 };
 
-/// Whether an H.264 SEI NAL unit says: everything shown from here on is right.
-bool says_exact_recovery(Bytes nal) {
+/// What an H.264 SEI NAL unit says that decoding depends on.
+struct SeiFacts {
+  bool exact_recovery = false;  ///< everything shown from here on is right
+  std::optional<int> x264_build;
+};
+
+/// The build that x264's own message names ("x264 - core 142 ..."), behind 16 bytes of identity.
+std::optional<int> find_x264_build(Bytes payload) {
+  constexpr std::string_view kWords = "x264 - core ";
+  // FFmpeg's decoder imitates faults of builds before this one, and no others.
+  constexpr int kFirstRightBuild = 151;
+  constexpr std::size_t kIdentityBytes = 16;
+  if (payload.size() < kIdentityBytes) return std::nullopt;
+  const Bytes bytes = payload.subspan(kIdentityBytes);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (!text.starts_with(kWords)) return std::nullopt;
+  const std::string_view number = text.substr(kWords.size(), 10);
+  int build = 0;
+  if (std::from_chars(number.data(), number.data() + number.size(), build).ec != std::errc{})
+    return std::nullopt;
+  return build > 0 && build < kFirstRightBuild ? build : 0;
+}
+
+SeiFacts read_sei(Bytes nal) {
+  constexpr std::size_t kUserData = 5, kRecoveryPoint = 6;
   const RawPayload raw(nal.subspan(1));
   Bytes rest = raw.bytes();
   const auto number = [&rest] {
@@ -87,14 +112,19 @@ bool says_exact_recovery(Bytes nal) {
     }
     return value;
   };
+  SeiFacts facts;
   while (rest.size() > 2) {
     const std::size_t type = number();
     const std::size_t size = number();
-    if (type == 6) return BitReader(rest).golomb() == 0;  // recovery_frame_cnt
-    if (size >= rest.size()) return false;
+    // recovery_frame_cnt
+    if (type == kRecoveryPoint) facts.exact_recovery |= BitReader(rest).golomb() == 0;
+    if (type == kUserData) {
+      if (const auto build = find_x264_build(rest)) facts.x264_build = build;
+    }
+    if (size >= rest.size()) break;
     rest = rest.subspan(size);
   }
-  return false;
+  return facts;
 }
 
 /// Whether a parameter set only repeats what the container says already. Only asked where NAL units
@@ -104,7 +134,7 @@ bool repeats(Bytes extradata, Bytes nal, int length_bytes) {
          std::search(extradata.begin(), extradata.end(), nal.begin(), nal.end()) != extradata.end();
 }
 
-PacketTraits inspect_h264(Bytes data, int length_bytes, Bytes extradata) {
+PacketTraits inspect_h264(Bytes data, int length_bytes, Bytes extradata, ScanTraits& scan) {
   bool idr = false, recovery = false, all_intra = true, coded = false, referenced = false;
   PacketTraits traits;
   for_each_nal(data, length_bytes, [&](Bytes nal) {
@@ -119,7 +149,9 @@ PacketTraits inspect_h264(Bytes data, int length_bytes, Bytes extradata) {
       const std::uint32_t slice_type = bits.golomb() % 5;
       all_intra &= slice_type == 2 || slice_type == 4;  // I, SI
     } else if (type == 6 && nal.size() > 1) {
-      recovery |= says_exact_recovery(nal);
+      const SeiFacts sei = read_sei(nal);
+      recovery |= sei.exact_recovery;
+      if (sei.x264_build) scan.x264_build = sei.x264_build;
     } else if (type == 7 || type == 8) {
       traits.parameter_sets |= !repeats(extradata, nal, length_bytes);
     } else if (type == 10 || type == 11) {
@@ -242,7 +274,11 @@ PacketTraits inspect_av1(Bytes data) {
   return traits;
 }
 
-PacketTraits inspect_mpeg4(Bytes data, bool has_extradata) {
+PictureOrder order_of(bool between) {
+  return {between ? PictureOrder::Rule::kBetween : PictureOrder::Rule::kAnchor};
+}
+
+PacketTraits inspect_mpeg4(Bytes data, bool has_extradata, ScanTraits& scan) {
   PacketTraits traits;
   unsigned pictures = 0, first_type = 0;
   for_each_start_code(data, [&](Bytes code) {
@@ -260,17 +296,20 @@ PacketTraits inspect_mpeg4(Bytes data, bool has_extradata) {
   if (pictures == 1 && first_type == 0 && (has_extradata || traits.parameter_sets))
     traits.start = RandomAccessPoint::kOpen;
   traits.droppable = pictures == 1 && first_type == 2;  // B-VOPs are never references
+  scan.order = order_of(first_type == 2);
   return traits;
 }
 
-PacketTraits inspect_mpeg12(Bytes data) {
+PacketTraits inspect_mpeg12(Bytes data, ScanTraits& scan) {
   PacketTraits traits;
   bool sequence_header = false, picture = false;
   for_each_start_code(data, [&](Bytes code) {
     if (code[0] == 0xb3) sequence_header = true;
     if (code[0] != 0 || code.size() < 3) return true;
     picture = true;
-    if (((code[2] >> 3) & 7) == 1 && sequence_header) traits.start = RandomAccessPoint::kOpen;
+    const unsigned type = (code[2] >> 3) & 7u;
+    if (type == 1 && sequence_header) traits.start = RandomAccessPoint::kOpen;
+    scan.order = order_of(type == 3);
     return false;
   });
   traits.parameter_sets = sequence_header;
@@ -278,48 +317,75 @@ PacketTraits inspect_mpeg12(Bytes data) {
   return traits;
 }
 
+// Containers take FFmpeg's word for keyframes, and its parser takes every H.263 picture for one.
+PacketTraits inspect_h263(Bytes data) {
+  PacketTraits traits;
+  BitReader bits(data);
+  if (bits.bits(22) != 0x20) return traits;  // start code
+  bits.bits(8 + 5);                          // time, marker bits, split screen, camera, freeze
+  const std::uint32_t format = bits.bits(3);
+  bool intra = false;
+  if (format != 7) {
+    intra = bits.bit() == 0;
+  } else if (bits.bits(3) == 1) {  // H.263+ with all of its types; else they are an earlier one's
+    bits.bits(18);
+    intra = bits.bits(3) == 0;
+  }
+  if (intra) traits.start = RandomAccessPoint::kOpen;
+  return traits;
+}
+
 /// Codecs whose every packet is a picture of its own.
 bool is_intra_only(AVCodecID codec) {
-  constexpr std::array kCodecs{AV_CODEC_ID_MJPEG,   AV_CODEC_ID_PRORES,   AV_CODEC_ID_DNXHD,
-                               AV_CODEC_ID_DVVIDEO, AV_CODEC_ID_RAWVIDEO, AV_CODEC_ID_JPEG2000,
-                               AV_CODEC_ID_HUFFYUV, AV_CODEC_ID_UTVIDEO,  AV_CODEC_ID_V210};
+  constexpr std::array kCodecs{AV_CODEC_ID_PRORES,   AV_CODEC_ID_DNXHD,    AV_CODEC_ID_DVVIDEO,
+                               AV_CODEC_ID_RAWVIDEO, AV_CODEC_ID_JPEG2000, AV_CODEC_ID_HUFFYUV,
+                               AV_CODEC_ID_UTVIDEO,  AV_CODEC_ID_V210};
   return std::find(kCodecs.begin(), kCodecs.end(), codec) != kCodecs.end();
 }
 
-bool has_quantisation_tables(Bytes jpeg) {
-  for (std::size_t i = 0; i + 1 < jpeg.size(); ++i) {
-    if (jpeg[i] != 0xff) continue;
-    if (jpeg[i + 1] == 0xdb) return true;
-    if (jpeg[i + 1] == 0xda) return false;  // the scan begins
+/// A picture whose tables are in an earlier one is no start; FFmpeg keeps Huffman tables, too.
+PacketTraits inspect_jpeg(Bytes data) {
+  PacketTraits traits;
+  bool quantisation = false;
+  for (std::size_t i = 0; i + 1 < data.size(); ++i) {
+    if (data[i] != 0xff) continue;
+    if (data[i + 1] == 0xda) break;  // the scan begins
+    quantisation |= data[i + 1] == 0xdb;
+    traits.parameter_sets |= data[i + 1] == 0xc4;
   }
-  return false;
+  if (quantisation) traits.start = RandomAccessPoint::kClosed;
+  traits.droppable = quantisation;
+  return traits;
 }
 
 }  // namespace
 
-/// FFmpeg's parser knows whether an H.264 picture is a field, which takes the whole parameter sets
-/// to know.
-class PacketInspector::FieldParser {
+/// FFmpeg's parser knows what takes whole parameter sets to know: whether an H.264 picture is a
+/// field, where pictures are shown.
+class PacketInspector::Parser {
  public:
-  explicit FieldParser(const AVCodecParameters& codec)
+  explicit Parser(const AVCodecParameters& codec)
       : parser_(av_parser_init(codec.codec_id)), context_(avcodec_alloc_context3(nullptr)) {
     if (parser_ != nullptr) parser_->flags |= PARSER_FLAG_COMPLETE_FRAMES;
     if (context_ != nullptr && avcodec_parameters_to_context(context_.get(), &codec) < 0)
       context_.reset();
   }
-  FieldParser(const FieldParser&) = delete;
-  FieldParser& operator=(const FieldParser&) = delete;
-  ~FieldParser() { av_parser_close(parser_); }
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
+  ~Parser() { av_parser_close(parser_); }
 
-  void look(Bytes data, PacketTraits& traits) {
-    if (parser_ == nullptr || context_ == nullptr || data.size() > INT32_MAX) return;
+  /// Parse a packet; what `state` says is of it then. False where there is no parser.
+  bool parse(Bytes data) {
+    if (parser_ == nullptr || context_ == nullptr || data.size() > INT32_MAX) return false;
     std::uint8_t* out = nullptr;
     int out_size = 0;
     av_parser_parse2(parser_, context_.get(), &out, &out_size, data.data(),
                      static_cast<int>(data.size()), AV_NOPTS_VALUE, AV_NOPTS_VALUE, -1);
-    traits.field = parser_->picture_structure == AV_PICTURE_STRUCTURE_TOP_FIELD ||
-                   parser_->picture_structure == AV_PICTURE_STRUCTURE_BOTTOM_FIELD;
-    traits.bottom = parser_->picture_structure == AV_PICTURE_STRUCTURE_BOTTOM_FIELD;
+    return true;
+  }
+  [[nodiscard]] const AVCodecParserContext& state() const { return *parser_; }
+  [[nodiscard]] PictureOrder count() const {
+    return {PictureOrder::Rule::kCount, parser_->output_picture_number};
   }
 
  private:
@@ -332,42 +398,56 @@ PacketInspector::PacketInspector(const AVCodecParameters& codec) : codec_(codec.
   const Bytes extradata = extradata_;
   if (codec_ == AV_CODEC_ID_H264) {
     if (extradata.size() >= 7 && extradata[0] == 1) nal_length_bytes_ = (extradata[4] & 3) + 1;
-    fields_ = std::make_unique<FieldParser>(codec);
   } else if (codec_ == AV_CODEC_ID_HEVC) {
     // hvcC starts with its version, start codes with zeros.
     if (extradata.size() >= 23 && (extradata[0] != 0 || extradata[1] != 0 || extradata[2] > 1))
       nal_length_bytes_ = (extradata[21] & 3) + 1;
   }
+  const AVCodecDescriptor* descriptor = avcodec_descriptor_get(codec_);
+  reorders_ = descriptor == nullptr || (descriptor->props & AV_CODEC_PROP_REORDER) != 0;
+  if (reorders_) parser_ = std::make_unique<Parser>(codec);
 }
 
 PacketInspector::~PacketInspector() = default;
 
-PacketTraits PacketInspector::inspect(Bytes packet, bool container_key) {
+PacketTraits PacketInspector::inspect(Bytes packet, bool container_key, ScanTraits& scan) {
   PacketTraits traits;
+  if (!reorders_) scan.order.rule = PictureOrder::Rule::kDecoding;
   switch (codec_) {
     case AV_CODEC_ID_H264:
-      traits = inspect_h264(packet, nal_length_bytes_, extradata_);
-      fields_->look(packet, traits);
+      traits = inspect_h264(packet, nal_length_bytes_, extradata_, scan);
+      if (parser_->parse(packet)) {
+        const auto structure = parser_->state().picture_structure;
+        traits.bottom = structure == AV_PICTURE_STRUCTURE_BOTTOM_FIELD;
+        traits.field = traits.bottom || structure == AV_PICTURE_STRUCTURE_TOP_FIELD;
+        scan.order = parser_->count();
+      }
       if (traits.field) traits.droppable = false;
       break;
-    case AV_CODEC_ID_HEVC: traits = inspect_hevc(packet, nal_length_bytes_, extradata_); break;
+    case AV_CODEC_ID_HEVC:
+      traits = inspect_hevc(packet, nal_length_bytes_, extradata_);
+      if (parser_->parse(packet)) scan.order = parser_->count();
+      break;
     case AV_CODEC_ID_VP8: traits = inspect_vp8(packet); break;
     case AV_CODEC_ID_VP9: traits = inspect_vp9(packet); break;
     case AV_CODEC_ID_AV1: traits = inspect_av1(packet); break;
-    case AV_CODEC_ID_MPEG4: traits = inspect_mpeg4(packet, !extradata_.empty()); break;
+    case AV_CODEC_ID_MJPEG: traits = inspect_jpeg(packet); break;
+    case AV_CODEC_ID_MPEG4: traits = inspect_mpeg4(packet, !extradata_.empty(), scan); break;
     case AV_CODEC_ID_MPEG1VIDEO:
-    case AV_CODEC_ID_MPEG2VIDEO: traits = inspect_mpeg12(packet); break;
+    case AV_CODEC_ID_MPEG2VIDEO: traits = inspect_mpeg12(packet, scan); break;
+    case AV_CODEC_ID_H263: traits = inspect_h263(packet); break;
     case AV_CODEC_ID_THEORA:
-    case AV_CODEC_ID_H263:
     case AV_CODEC_ID_FLV1:
       if (container_key) traits.start = RandomAccessPoint::kOpen;
       break;
     default:
       // Other codecs' keyframes are not proven to be clean starts: one unit from the beginning.
-      if (is_intra_only(codec_) &&
-          (codec_ != AV_CODEC_ID_MJPEG || has_quantisation_tables(packet))) {
+      if (is_intra_only(codec_)) {
         traits.start = RandomAccessPoint::kClosed;
         traits.droppable = true;
+      } else if (reorders_ && parser_->parse(packet) &&
+                 parser_->state().pict_type != AV_PICTURE_TYPE_NONE) {
+        scan.order = order_of(parser_->state().pict_type == AV_PICTURE_TYPE_B);
       }
   }
   return traits;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,27 @@ struct PacketTraits {
   std::uint8_t temporal_layer = 0;  ///< HEVC
 };
 
+/// Where a packet's frame is shown among those around it, as its own bits say it.
+struct PictureOrder {
+  enum class Rule : std::uint8_t {
+    kUnknown,   ///< by bits that are not read here
+    kDecoding,  ///< in the order of decoding
+    kCount,     ///< by ascending `count`, which begins anew at closed starts (H.264, HEVC)
+    kAnchor,    ///< behind all that was decoded before it
+    kBetween,   ///< a B picture: directly before the anchor that was decoded last
+  };
+  Rule rule = Rule::kUnknown;
+  std::int32_t count = 0;
+};
+
+/// What a packet's bits say to the scan of the whole stream; not kept with the packet.
+struct ScanTraits {
+  PictureOrder order;
+  /// The build of x264 that an H.264 packet names, as far as FFmpeg's decoder minds it: 0 for all
+  /// builds that it takes for right.
+  std::optional<int> x264_build;
+};
+
 /// Reads the headers of one stream's packets, in their order; never fails: bytes that make no sense
 /// are simply no place to start at. Not thread-safe.
 class PacketInspector {
@@ -42,14 +64,15 @@ class PacketInspector {
 
   /// `container_key`: the container calls it a keyframe; believed only where the codec's headers
   /// are not read here.
-  PacketTraits inspect(std::span<const std::uint8_t> packet, bool container_key);
+  PacketTraits inspect(std::span<const std::uint8_t> packet, bool container_key, ScanTraits& scan);
 
  private:
-  class FieldParser;
+  class Parser;
   AVCodecID codec_;
   std::vector<std::uint8_t> extradata_;
   int nal_length_bytes_ = 0;  ///< 0: start codes (Annex B)
-  std::unique_ptr<FieldParser> fields_;
+  bool reorders_ = true;      ///< frames may be shown in another order than they are decoded in
+  std::unique_ptr<Parser> parser_;  ///< FFmpeg's, for what takes whole parameter sets to know
 };
 
 }  // namespace shardreel

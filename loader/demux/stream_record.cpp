@@ -17,7 +17,7 @@ extern "C" {
 namespace shardreel {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 // Extradata are some hundred bytes; FFmpeg's own bound is its INT_MAX less padding.
 constexpr std::size_t kMaxExtradataBytes = 64u << 20;
 
@@ -111,7 +111,7 @@ Result<void> check_codec(const AVCodecParameters& codec) {
 
 }  // namespace
 
-Result<StreamRecord> read_stream(const Demuxer& demuxer, std::int64_t last_duration) {
+Result<StreamRecord> read_stream(const Demuxer& demuxer, const PacketScan& scan) {
   const AVStream& stream = demuxer.stream();
   StreamRecord record;
   record.codec.reset(avcodec_parameters_alloc());
@@ -123,7 +123,10 @@ Result<StreamRecord> read_stream(const Demuxer& demuxer, std::int64_t last_durat
   const AVRational told =
       stream.avg_frame_rate.num > 0 ? stream.avg_frame_rate : stream.r_frame_rate;
   if (told.num > 0 && told.den > 0) record.told_rate = told;
-  record.last_duration = last_duration;
+  record.last_duration = scan.last_duration;
+  record.times_mislead = scan.times_mislead;
+  record.held_back = scan.held_back;
+  record.x264_build = scan.x264_build;
   record.probed = demuxer.probed();
   std::size_t size = 0;
   const std::uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
@@ -153,6 +156,9 @@ std::string write_stream_record(const StreamRecord& record) {
   out.number(static_cast<std::uint8_t>(record.quarter_turns));
   out.number(static_cast<std::uint8_t>(record.mirror));
   out.number(static_cast<std::uint8_t>(record.probed));
+  out.number(static_cast<std::uint8_t>(record.times_mislead));
+  out.number(static_cast<std::uint8_t>(record.held_back));
+  out.number(static_cast<std::int16_t>(record.x264_build));
   out.text({reinterpret_cast<const char*>(codec.extradata),
             static_cast<std::size_t>(std::max(codec.extradata_size, 0))});
   return out.take();
@@ -191,14 +197,21 @@ Result<StreamRecord> parse_stream_record(std::string_view bytes) {
   }
   record.last_duration = in.number<std::int64_t>();
   const auto turns = in.number<std::uint8_t>(), mirror = in.number<std::uint8_t>(),
-             probed = in.number<std::uint8_t>();
+             probed = in.number<std::uint8_t>(), mislead = in.number<std::uint8_t>(),
+             held_back = in.number<std::uint8_t>();
+  const auto x264_build = in.number<std::int16_t>();
   const std::string_view extradata = in.text();
   if (!in.at_end()) return bad_record(in.good() ? "bytes behind the end" : "cut short");
   if (turns > 3 || mirror > 1 || probed > 1) return bad_record("impossible orientation");
+  if (mislead > 1 || held_back > kMaxReorder || x264_build < kManyBuilds)
+    return bad_record("impossible order of frames");
   if (record.time_base.num == 0) return bad_record("a tick of no length");
   record.quarter_turns = turns;
   record.mirror = mirror != 0;
   record.probed = probed != 0;
+  record.times_mislead = mislead != 0;
+  record.held_back = held_back;
+  record.x264_build = x264_build;
   if (auto checked = check_codec(codec); !checked) return std::move(checked.error());
   if (extradata.size() > kMaxExtradataBytes) return bad_record("too much extradata");
   if (!extradata.empty()) {
@@ -212,8 +225,9 @@ Result<StreamRecord> parse_stream_record(std::string_view bytes) {
   return record;
 }
 
-bool withholds_until_start(const AVCodecParameters& codec) {
-  return codec.codec_id == AV_CODEC_ID_H264;
+StreamOrder order_of(const StreamRecord& record) {
+  return {.withheld_until_start = record.codec->codec_id == AV_CODEC_ID_H264,
+          .times_mislead = record.times_mislead};
 }
 
 Result<void> check_shows_frames(const PacketIndex& index) {
@@ -232,6 +246,7 @@ VideoFacts make_facts(const StreamRecord& record, const PacketIndex& index, std:
   facts.packets = index.packets().size();
   facts.keyframes = index.start_count();
   facts.by_count = index.by_count();
+  facts.times_unused = index.times_unused();
   facts.probed = record.probed;
   const double tick = av_q2d(record.time_base);
   const auto& times = index.frame_times();
@@ -262,15 +277,17 @@ Result<std::shared_ptr<const StreamParameters>> make_parameters(const StreamReco
                          : avcodec_parameters_copy(parameters->codec.get(), record.codec.get());
   if (copied < 0) return av_failure(ErrorCode::kMemory, "keep a stream's parameters", copied);
   // An H.264 decoder that was not told guesses how many frames to hold back, and loses frames when
-  // the guess was too small. The packet table knows.
+  // the guess was too small. The packet table knows, or where its times do not, the bits.
   AVCodecParameters& codec = *parameters->codec;
-  codec.video_delay = std::max(codec.video_delay, index.reorder_frames());
+  codec.video_delay =
+      std::max(codec.video_delay, index.by_count() ? record.held_back : index.reorder_frames());
   // Decoders say this and are not told. FFmpeg's MPEG-4 decoder believes it: from 12 in a damaged
   // index it would write samples of two bytes into frames of one.
   codec.bits_per_raw_sample = 0;
   parameters->time_base = record.time_base;
   parameters->decoder_bytes = estimate_decoder_bytes(codec, codec.video_delay);
-  parameters->recyclable = !index.parameters_change();
+  parameters->recyclable = !index.parameters_change() && record.x264_build != kManyBuilds;
+  parameters->x264_build = std::max(record.x264_build, 0);
   parameters->quarter_turns = record.quarter_turns;
   parameters->mirror = record.mirror;
   return std::shared_ptr<const StreamParameters>(std::move(parameters));

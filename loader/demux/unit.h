@@ -26,6 +26,9 @@ struct StreamParameters {
   /// Whether a decoder that has been used on another unit may decode this video: not where
   /// parameter sets change inside the stream.
   bool recyclable = true;
+  /// The build of x264 whose faults FFmpeg's H.264 decoder has to imitate; 0 for none. A decoder
+  /// that saw it in the video's first packet would know.
+  int x264_build = 0;
 };
 
 /// One destination of a frame.

@@ -102,7 +102,7 @@ Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
   if (!demuxer) return std::move(demuxer.error());
   auto scan = scan_packets(*demuxer);
   if (!scan) return std::move(scan.error());
-  auto stream = read_stream(*demuxer, scan->last_duration);
+  auto stream = read_stream(*demuxer, *scan);
   if (!stream) return std::move(stream.error());
   auto state = std::make_unique<State>();
   if (auto settled =
@@ -144,7 +144,7 @@ Result<VideoFacts> indexed_facts(const VideoRecord& record, std::span<const Pack
   if (!stream) return std::move(stream.error());
   auto entries = take_entries(record, packets);
   if (!entries) return std::move(entries.error());
-  const PacketIndex index(std::move(*entries), withholds_until_start(*stream->codec));
+  const PacketIndex index(std::move(*entries), order_of(*stream));
   VideoFacts facts = make_facts(*stream, index, record.container);
   if (auto right = check_facts(facts, record); !right) return std::move(right.error());
   return facts;
@@ -152,8 +152,7 @@ Result<VideoFacts> indexed_facts(const VideoRecord& record, std::span<const Pack
 
 Result<void> VideoFile::State::settle(std::vector<PacketEntry> packets, const StreamRecord& stream,
                                       std::string container) {
-  index =
-      std::make_shared<const PacketIndex>(std::move(packets), withholds_until_start(*stream.codec));
+  index = std::make_shared<const PacketIndex>(std::move(packets), order_of(stream));
   if (auto shown = check_shows_frames(*index); !shown) return shown;
   auto made = make_parameters(stream, *index);
   if (!made) return std::move(made.error());

@@ -31,6 +31,7 @@ struct VideoFacts {
   std::uint64_t packets = 0;
   std::uint64_t keyframes = 0;    ///< usable ones
   bool by_count = false;          ///< see Unit::by_count
+  bool times_unused = false;      ///< the frames' times do not tell their order
   bool probed = false;            ///< avformat_find_stream_info had to run
   bool indexed = false;           ///< opened from an index: the container was not looked at
   std::uint64_t table_bytes = 0;  ///< memory the packet table takes

@@ -48,6 +48,7 @@ VideoRecord any_video(std::mt19937_64& random) {
   video.quarter_turns = static_cast<std::uint32_t>(random() % 4);
   video.mirror = random() % 2 == 0;
   video.constant_rate = random() % 2 == 0;
+  video.times_unused = random() % 2 == 0;
   video.direct = random() % 2 == 0;
   video.time_base = any_rational(random);
   video.frame_rate = any_rational(random);
@@ -241,7 +242,8 @@ std::string identical(const ShardIndex& index, std::uint64_t i, const SampleToIn
                       v.display_height, v.quarter_turns, v.mirror, v.pixel_format, v.color_matrix,
                       v.color_range, v.color_primaries, v.color_transfer, v.time_base.numerator,
                       v.time_base.denominator, v.frame_rate.numerator, v.frame_rate.denominator,
-                      v.constant_rate, v.frame_count, v.duration_seconds, v.packet_count, v.direct);
+                      v.constant_rate, v.times_unused, v.frame_count, v.duration_seconds,
+                      v.packet_count, v.direct);
     };
     if (facts(*video) != facts(want)) return "facts of the video";
   }

@@ -11,7 +11,7 @@ constexpr std::string_view kMakeAgain =
     "take the file from its source again, or leave the sample out";
 
 constexpr Severity kError = Severity::kError, kWarning = Severity::kWarning;
-constexpr std::array<KindInfo, 19> kKinds{{
+constexpr std::array<KindInfo, 20> kKinds{{
     {FindingKind::kShardUnreadable, kError, "shard_unreadable", "shards that cannot be read",
      "check the path, the permissions and the command"},
     {FindingKind::kArchiveCut, kError, "archive_cut", "archives that end too early", kCopyAgain},
@@ -46,6 +46,10 @@ constexpr std::array<KindInfo, 19> kKinds{{
     {FindingKind::kVideoCut, kError, "video_cut", "videos that end too early", kMakeAgain},
     {FindingKind::kFramesDamaged, kError, "frames_damaged", "videos with frames that do not decode",
      kMakeAgain},
+    {FindingKind::kTimesUnused, kWarning, "times_unused",
+     "videos whose stored times do not tell the order of their frames",
+     "nothing is lost: frames are counted as the decoder shows them, always from the first packet "
+     "on; write the file again with the times of its frames to read windows out of it at once"},
     {FindingKind::kIndex, kError, "index", "indexes that are stale or damaged",
      "make the index again with shardreel index"},
 }};

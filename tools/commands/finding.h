@@ -36,6 +36,7 @@ enum class FindingKind {
   kVideoUnreadable,  ///< does not open
   kVideoCut,         ///< its container ends too early
   kFramesDamaged,    ///< frames do not decode (`--deep`)
+  kTimesUnused,      ///< stored times do not tell the order of the frames
   kIndex,            ///< the index beside the shard is stale or damaged
 };
 

@@ -125,6 +125,7 @@ void InspectTable::add(const InspectedSample& inspected) {
     rate = rate_text(record);
     frames = fmt::format("{}", record.frame_count);
     seconds = fmt::format("{:.2f}", record.duration_seconds);
+    times_unused_ += record.times_unused ? 1 : 0;
   } else if (inspected.video) {
     ++bad_videos_;
     codec = "BAD";
@@ -166,6 +167,9 @@ void InspectTable::print_totals() const {
   fmt::print("{} videos, {} frames, {:.1f} s:", videos_, frames_, seconds_);
   for (const auto& [codec, count] : codecs_) fmt::print(" {} {}", codec, count);
   if (bad_videos_ > 0) fmt::print("; {} videos that CANNOT BE READ", bad_videos_);
+  if (times_unused_ > 0)
+    fmt::print("; the stored times of {} do not tell the order of frames, and are not used",
+               times_unused_);
   fmt::print("\n");
 }
 

@@ -61,8 +61,15 @@ class Checker {
     }
   }
 
+  void check_times(const Field& field, bool unused, std::int64_t frames) {
+    if (unused)
+      add(FindingKind::kTimesUnused, field,
+          fmt::format("{} frames, whose order is that of the decoder", frames));
+  }
+
   void check_deep(const Field& field, const Result<VideoCheck>& check) {
     if (!check) return add(FindingKind::kVideoUnreadable, field, words_of(check.error()));
+    check_times(field, check->times_unused, check->frames);
     checks_.frames_decoded += static_cast<std::uint64_t>(
         check->frames - std::max<std::int64_t>(check->frames_missing, 0));
     if (check->clean()) return;
@@ -111,6 +118,8 @@ Result<SampleChecks> check_sample(const WalkedSample& walked, bool deep, VideoDe
       const auto opened = VideoFile::open(field.content, options);
       if (!opened)
         checker.add(FindingKind::kVideoUnreadable, field, Checker::words_of(opened.error()));
+      else
+        checker.check_times(field, opened->facts().times_unused, opened->facts().frame_count);
     }
     if (stop.stop_requested())
       return Error{ErrorCode::kStopped, "stopped while verifying", {}, {}, {}};

@@ -92,6 +92,7 @@ nlohmann::ordered_json to_json(const VideoFactsOf& facts) {
   else
     json["fps"] = nullptr;
   json["constant_rate"] = record.constant_rate;
+  json["times_used"] = !record.times_unused;
   json["packets"] = record.packet_count;
   json["keyframes"] = record.keyframes.size();
   json["open_keyframes"] = open;

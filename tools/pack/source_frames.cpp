@@ -46,7 +46,7 @@ Result<SourceFrames> SourceFrames::open(std::shared_ptr<const RandomAccess> sour
     decoder.thread_count = 1;
     decoder.pkt_timebase = stream.time_base;
     // An H.264 decoder that was not told guesses how many frames to hold back.
-    decoder.has_b_frames = std::max(decoder.has_b_frames, scan.index.reorder_frames());
+    decoder.has_b_frames = std::max(decoder.has_b_frames, scan.held_back);
     status = avcodec_open2(&decoder, codec, nullptr);
   }
   if (status < 0)
@@ -83,6 +83,10 @@ Result<void> SourceFrames::feed() {
 // set anew: the video goes on behind what came before. Others (duplicates, jitter) move by a tick.
 void SourceFrames::settle_time(AVFrame& frame) {
   std::int64_t time = frame.pts != AV_NOPTS_VALUE ? frame.pts : frame.best_effort_timestamp;
+  // Where times do not tell the order of frames, the k-th frame is shown at the k-th time.
+  const auto& times = scan_->index.frame_times();
+  const auto frame_number = static_cast<std::size_t>(frames_);
+  if (scan_->index.times_unused() && frame_number < times.size()) time = times[frame_number];
   if (last_time_ == kNoTime) {
     if (time == AV_NOPTS_VALUE) time = 0;
   } else if (time == AV_NOPTS_VALUE) {

@@ -64,9 +64,10 @@ Result<SourceScan> scan_source(std::shared_ptr<const RandomAccess> source, const
   const std::size_t count = packets->packets.size();
   if (auto whole = check_whole(*demuxer, count); !whole)
     return message.explain(std::move(whole.error()));
-  SourceScan scan{
-      PacketIndex(std::move(packets->packets), stream.codecpar->codec_id == AV_CODEC_ID_H264),
-      packets->last_duration, 0};
+  const StreamOrder order{.withheld_until_start = stream.codecpar->codec_id == AV_CODEC_ID_H264,
+                          .times_mislead = packets->times_mislead};
+  SourceScan scan{PacketIndex(std::move(packets->packets), order), packets->last_duration, 0};
+  scan.held_back = scan.index.by_count() ? packets->held_back : scan.index.reorder_frames();
   if (scan.index.frame_count() == 0)
     return Error{ErrorCode::kDecodeError,
                  fmt::format("none of {} packets shows a frame", count),

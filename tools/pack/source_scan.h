@@ -17,6 +17,7 @@ struct SourceScan {
   PacketIndex index;
   std::int64_t last_duration = 0;  ///< ticks that the frame shown last is shown for; 0 = unknown
   double average_fps = 0;          ///< of the shown frames; 25 when nothing tells
+  int held_back = 0;               ///< frames that a decoder holds back to show them in order
 };
 
 /// Read all packets of the video stream. Errors: those of opening a video; kTruncated for one whose

@@ -46,6 +46,7 @@ struct VideoRecord {
   std::string color_matrix, color_range, color_primaries, color_transfer;
   Rational time_base, frame_rate;  ///< rate: average; 0/1 when unknown
   bool constant_rate = false;      ///< all frames are equally far apart (to a tick)
+  bool times_unused = false;       ///< the packets' times do not tell the frames' order
   std::int64_t frame_count = 0;    ///< shown frames, edit list applied
   double duration_seconds = 0;     ///< from the first frame's time to the end of the last
   std::uint64_t packet_count = 0;

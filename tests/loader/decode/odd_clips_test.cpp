@@ -23,32 +23,6 @@ void write_file(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// Dense and sparse units of a file give the oracle's frames, all of them.
-void expect_equals_oracle(const std::string& path, std::size_t skipped_at_start = 0) {
-  SCOPED_TRACE(path);
-  auto expected = oracle_frames(path);
-  ASSERT_GT(expected.size(), skipped_at_start);
-  expected.erase(expected.begin(), expected.begin() + static_cast<long>(skipped_at_start));
-  const auto decoder = make_cpu_decoder();
-  for (const bool streaming : {false, true}) {
-    auto video = open_video(path);
-    ASSERT_TRUE(video) << video.error().describe();
-    ASSERT_EQ(static_cast<std::size_t>(video->facts().frame_count), expected.size());
-    auto windows = dense_windows(video->facts().frame_count, 5, streaming ? 35 : 5);
-    std::size_t frames = 0, wrong = 0;
-    for (const Window& window : windows) frames += window.frames.size();
-    const auto got = decode_windows(*video, std::move(windows), *decoder, streaming);
-    EXPECT_TRUE(got.failures.empty()) << got.failures.front();
-    EXPECT_EQ(got.frames.size(), frames);
-    for (const auto& [frame, hash] : got.frames)
-      wrong += hash != expected[static_cast<std::size_t>(frame)];
-    EXPECT_EQ(wrong, 0u);
-    const auto& times = video->facts().pts_seconds;
-    EXPECT_TRUE(times.empty() || times.size() == expected.size());
-    EXPECT_TRUE(std::is_sorted(times.begin(), times.end()));
-  }
-}
-
 constexpr const char* kOpenGop =
     "-c:v libx264 -pix_fmt yuv420p -x264-params open-gop=1:keyint=20:min-keyint=20:bframes=3";
 constexpr const char* kHevc = "-c:v libx265 -x265-params log-level=none:pools=1:keyint=24";

@@ -1,7 +1,9 @@
 #include "tests/loader/decode/oracle.h"
 
 #include <fmt/format.h>
+#include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <filesystem>
@@ -148,6 +150,31 @@ Decoded decode_windows(VideoFile& video, std::vector<Window> windows, VideoDecod
   if (decoded.failures.empty() && decoded.units != planned)
     decoded.failures.push_back("the number of units is not what was planned");
   return decoded;
+}
+
+void expect_equals_oracle(const std::string& path, std::size_t skipped_at_start) {
+  SCOPED_TRACE(path);
+  auto expected = oracle_frames(path);
+  ASSERT_GT(expected.size(), skipped_at_start);
+  expected.erase(expected.begin(), expected.begin() + static_cast<long>(skipped_at_start));
+  const auto decoder = make_cpu_decoder();
+  for (const bool streaming : {false, true}) {
+    auto video = open_video(path);
+    ASSERT_TRUE(video) << video.error().describe();
+    ASSERT_EQ(static_cast<std::size_t>(video->facts().frame_count), expected.size());
+    auto windows = dense_windows(video->facts().frame_count, 5, streaming ? 35 : 5);
+    std::size_t frames = 0, wrong = 0;
+    for (const Window& window : windows) frames += window.frames.size();
+    const auto got = decode_windows(*video, std::move(windows), *decoder, streaming);
+    EXPECT_TRUE(got.failures.empty()) << got.failures.front();
+    EXPECT_EQ(got.frames.size(), frames);
+    for (const auto& [frame, hash] : got.frames)
+      wrong += hash != expected[static_cast<std::size_t>(frame)];
+    EXPECT_EQ(wrong, 0u);
+    const auto& times = video->facts().pts_seconds;
+    EXPECT_TRUE(times.empty() || times.size() == expected.size());
+    EXPECT_TRUE(std::is_sorted(times.begin(), times.end()));
+  }
 }
 
 Result<VideoFile> open_video(const std::string& path, bool selective, std::uint32_t unit_clips) {

@@ -45,6 +45,9 @@ Decoded decode_windows(VideoFile& video, std::vector<Window> windows, VideoDecod
 Result<VideoFile> open_video(const std::string& path, bool selective = true,
                              std::uint32_t unit_clips = 32);
 
+/// Dense and sparse units of a file give the oracle's frames, all of them but those at the start.
+void expect_equals_oracle(const std::string& path, std::size_t skipped_at_start = 0);
+
 /// Hash of a frame's pixels without padding, as the oracle has it.
 std::string frame_hash(const AVFrame& frame);
 
