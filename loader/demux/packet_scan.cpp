@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "loader/demux/picture_sizes.h"
 #include "loader/media/av_error.h"
 
 namespace shardreel {
@@ -35,6 +36,7 @@ Result<PacketScan> scan_packets(Demuxer& demuxer, const PacketVisitor& visit) {
   PacketScan scan;
   std::int64_t last_pts = kNoTime;
   PacketInspector inspector(*demuxer.stream().codecpar);
+  PictureSizes sizes(*demuxer.stream().codecpar);
   const AVPacketPtr packet(av_packet_alloc());
   if (packet == nullptr) return av_failure(ErrorCode::kMemory, "scan packets", AVERROR(ENOMEM));
   while (scan.packets.size() < kMaxPackets) {
@@ -50,6 +52,7 @@ Result<PacketScan> scan_packets(Demuxer& demuxer, const PacketVisitor& visit) {
       last_pts = entry.pts;
       scan.last_duration = packet->duration;
     }
+    if (may_change_size(entry)) sizes.look({packet->data, entry.size});
     scan.packets.push_back(entry);
     if (visit) visit(*packet, entry);
   }
@@ -58,6 +61,7 @@ Result<PacketScan> scan_packets(Demuxer& demuxer, const PacketVisitor& visit) {
                  .message = fmt::format("the {} stream of this {} has no packets",
                                         avcodec_get_name(demuxer.stream().codecpar->codec_id),
                                         demuxer.format().iformat->name)};
+  scan.largest = sizes.largest();
   scan.packets.shrink_to_fit();
   return scan;
 }

@@ -7,6 +7,7 @@
 
 #include "loader/demux/demuxer.h"
 #include "loader/demux/packet_index.h"
+#include "loader/demux/unit.h"
 #include "shardreel/error.h"
 
 namespace shardreel {
@@ -15,6 +16,7 @@ struct PacketScan {
   std::vector<PacketEntry> packets;  ///< in the container's order
   /// How long the frame that is shown last stays, in ticks; 0 when unknown.
   std::int64_t last_duration = 0;
+  PictureSize largest;  ///< that packets announce; zeros where they tell none
 };
 
 /// Sees each packet while its bytes are there.

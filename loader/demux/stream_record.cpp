@@ -269,7 +269,6 @@ Result<std::shared_ptr<const StreamParameters>> make_parameters(const StreamReco
   // index it would write samples of two bytes into frames of one.
   codec.bits_per_raw_sample = 0;
   parameters->time_base = record.time_base;
-  parameters->decoder_bytes = estimate_decoder_bytes(codec, codec.video_delay);
   parameters->recyclable = !index.parameters_change();
   parameters->quarter_turns = record.quarter_turns;
   parameters->mirror = record.mirror;
