@@ -40,8 +40,11 @@ bool same_codec(const AVCodecParameters& a, const AVCodecParameters& b) {
           std::memcmp(a.extradata, b.extradata, static_cast<std::size_t>(a.extradata_size)) == 0);
 }
 
+/// FFmpeg's MPEG decoders hold a buffer of 280 rows against the same bound.
 std::int64_t most_pixels(const DecodePlan& plan) {
-  return static_cast<std::int64_t>(std::min<std::uint64_t>(plan.picture.pixels(), INT32_MAX));
+  const std::uint64_t rows = (std::uint64_t{plan.picture.width} + 256) * 288;
+  return static_cast<std::int64_t>(
+      std::min<std::uint64_t>(std::max(plan.picture.pixels(), rows), INT32_MAX));
 }
 
 /// The size of a picture that FFmpeg says is larger than `max_pixels`.

@@ -64,7 +64,11 @@ PictureSize vp9_size(Bytes data) {
 }  // namespace
 
 PictureSizes::PictureSizes(const AVCodecParameters& codec) : codec_(codec.codec_id) {
-  if (codec_ == AV_CODEC_ID_MJPEG || codec_ == AV_CODEC_ID_PNG || codec_ == AV_CODEC_ID_VP9) return;
+  // Those whose parsers tell it right. (H.263's takes Sorenson's headers for its own.)
+  constexpr std::array kParsed{AV_CODEC_ID_H264,      AV_CODEC_ID_HEVC,  AV_CODEC_ID_VP8,
+                               AV_CODEC_ID_AV1,       AV_CODEC_ID_MPEG4, AV_CODEC_ID_MPEG1VIDEO,
+                               AV_CODEC_ID_MPEG2VIDEO};
+  if (std::ranges::find(kParsed, codec_) == kParsed.end()) return;
   context_.reset(avcodec_alloc_context3(nullptr));
   if (context_ == nullptr || avcodec_parameters_to_context(context_.get(), &codec) < 0) return;
   parser_ = av_parser_init(codec_);
