@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "loader/decode/h264_start.h"
@@ -45,17 +43,6 @@ std::int64_t most_pixels(const DecodePlan& plan) {
   const std::uint64_t rows = (std::uint64_t{plan.picture.width} + 256) * 288;
   return static_cast<std::int64_t>(
       std::min<std::uint64_t>(std::max(plan.picture.pixels(), rows), INT32_MAX));
-}
-
-/// The size of a picture that FFmpeg says is larger than `max_pixels`.
-std::optional<PictureSize> refused_size(std::string_view words) {
-  PictureSize size;
-  for (const char* form : {"Picture size %ux%u exceeds", "Frame size %ux%u exceeds"}) {
-    if (std::sscanf(std::string(words).c_str(), form, &size.width, &size.height) == 2 &&
-        words.find("exceeds") != std::string_view::npos)
-      return size;
-  }
-  return std::nullopt;
 }
 
 // Note [Emptying without a flush]
@@ -257,7 +244,7 @@ Result<PassEnd> FfmpegDecoder::note_error(Progress& progress, std::string_view d
   if (reused_) return PassEnd::kNeedsFreshDecoder;
   if (const auto size = progress.words ? refused_size(progress.words->text()) : std::nullopt;
       size && setup_->goes_on_after_errors()) {
-    note_refused(progress, *size);
+    note_refused(progress, {size->width, size->height});
     return PassEnd::kDone;
   }
   if (!setup_->goes_on_after_errors()) return av_failure(ErrorCode::kDecodeError, doing, number);

@@ -63,6 +63,11 @@ Result<void> check_facts(const VideoFacts& facts, const VideoRecord& record) {
                                facts.codec, record.frame_count, record.codec));
 }
 
+/// Decoding takes four bytes a pixel at the least, with four frames and the tables.
+std::uint64_t most_probed_pixels(const VideoFileOptions& options) {
+  return options.most_decoder_bytes / 4;
+}
+
 }  // namespace
 
 struct VideoFile::State {
@@ -85,6 +90,9 @@ struct VideoFile::State {
   [[nodiscard]] DecodePlan plan_decoding(const PacketChoice& choice,
                                          const std::vector<AVPacketPtr>& packets) const;
   [[nodiscard]] Result<DecodePlan> plan_streaming(const PacketChoice& choice) const;
+  [[nodiscard]] PacketCursor new_cursor() const {
+    return {source, options.field, index, most_probed_pixels(options)};
+  }
   Result<Unit> describe_unit(const UnitSpan& span);
   Result<std::vector<AVPacketPtr>> read_packets(const PacketChoice& choice);
   Result<std::map<std::uint32_t, AVPacketPtr>> read_directly(const PacketChoice& choice);
@@ -104,7 +112,8 @@ const std::shared_ptr<const StreamParameters>& VideoFile::parameters() const noe
 
 Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
                                   const VideoFileOptions& options) {
-  auto demuxer = Demuxer::open(source, options.field);
+  auto demuxer = Demuxer::open(source, options.field, Demuxer::Probing::kWhereNeeded,
+                               most_probed_pixels(options));
   if (!demuxer) return std::move(demuxer.error());
   auto scan = scan_packets(*demuxer);
   if (!scan) return std::move(scan.error());
@@ -118,7 +127,7 @@ Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
   state->largest = scan->largest;
   state->source = std::move(source);
   state->options = options;
-  state->cursor = std::make_unique<PacketCursor>(state->source, options.field, state->index);
+  state->cursor = std::make_unique<PacketCursor>(state->new_cursor());
   return VideoFile(std::move(state));
 }
 
@@ -420,9 +429,9 @@ Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
     auto plan = state.plan_streaming(choice);
     if (!plan) return std::move(plan.error());
     unit->plan = *plan;
-    unit->packets = state.direct != nullptr ? packets_by_place(state.direct, std::move(choice))
-                                            : packets_from_source(state.source, state.options.field,
-                                                                  state.index, std::move(choice));
+    unit->packets = state.direct != nullptr
+                        ? packets_by_place(state.direct, std::move(choice))
+                        : packets_from_source(state.new_cursor(), std::move(choice));
   } else {
     auto packets = state.read_packets(choice);
     if (!packets) return std::move(packets.error());
