@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -156,8 +157,12 @@ class Loader::Impl {
 
   LoaderState state() const {
     std::vector<LaneState> states;
-    for (const auto& lane : lanes_) states.push_back(lane->state());
-    return {write_state(options_, reading_.shards(), states)};
+    std::set<std::uint64_t> shards;
+    for (const auto& lane : lanes_) {
+      states.push_back(lane->state());
+      shards.merge(states.back().shards());
+    }
+    return {write_state(options_, reading_.shards(), states, reading_.contents(shards))};
   }
 
   std::uint64_t release_gpu() {
