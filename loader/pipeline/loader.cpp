@@ -162,7 +162,14 @@ class Loader::Impl {
       states.push_back(lane->state());
       shards.merge(states.back().shards());
     }
-    return {write_state(options_, reading_.shards(), states, reading_.contents(shards))};
+    auto contents = reading_.contents(shards);
+    // Of shards that this loader has not come to yet, the state that it went on with knows.
+    for (const LaneState& state : states) {
+      for (const auto& [number, content] : state.contents) {
+        if (shards.contains(number)) contents.try_emplace(number, content);
+      }
+    }
+    return {write_state(options_, reading_.shards(), states, contents)};
   }
 
   std::uint64_t release_gpu() {

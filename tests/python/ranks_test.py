@@ -80,7 +80,8 @@ def setUpModule():
 
 def uneven_shards():
     """Three shards of so many samples of one window each."""
-    with open(sorted(glob.glob(os.path.join(support.make_clips(VIDEOS), "**", "*.mp4"), recursive=True))[0], "rb") as file:
+    videos = glob.glob(os.path.join(support.make_clips(VIDEOS), "**", "*.mp4"), recursive=True)
+    with open(sorted(videos)[0], "rb") as file:
         video = file.read()
     for number, samples in enumerate(UNEVEN):
         with tarfile.open(os.path.join(WORK, f"uneven-{number}.tar"), "w") as tar:
