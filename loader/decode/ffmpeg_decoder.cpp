@@ -9,7 +9,6 @@
 
 #include "loader/decode/h264_start.h"
 #include "loader/demux/picture_sizes.h"
-#include "loader/demux/stream_facts.h"
 #include "loader/media/av_error.h"
 #include "loader/media/av_handles.h"
 #include "shardreel/units.h"
@@ -205,17 +204,15 @@ void FfmpegDecoder::flush() {
 // before it allocates (`max_pixels`; FFmpeg's HEVC decoder knows it too late, for frames only).
 void FfmpegDecoder::note_refused(Progress& progress, PictureSize size) {
   const DecodePlan& plan = progress.unit.plan;
-  const Error why{
-      ErrorCode::kMemory,
-      fmt::format(
-          "a picture of {}x{} in a unit that was planned for {}x{}: decoding it takes about "
-          "{}, and at most {} may be taken; raise memory_bytes or lower shuffle_bytes",
-          size.width, size.height, plan.picture.width, plan.picture.height,
-          format_bytes(estimate_decoder_bytes(*parameters_->codec, size)),
-          format_bytes(plan.most_bytes)),
-      {},
-      {},
-      {}};
+  const Error why{ErrorCode::kMemory,
+                  fmt::format("a picture of {}x{} in a unit that was planned for {}x{}: decoding "
+                              "it would take more than "
+                              "the {} that may be taken; raise memory_bytes or lower shuffle_bytes",
+                              size.width, size.height, plan.picture.width, plan.picture.height,
+                              format_bytes(plan.most_bytes)),
+                  {},
+                  {},
+                  {}};
   ++progress.shown;
   ++progress.report.errors;
   progress.damaged = true;
