@@ -28,7 +28,9 @@ LAYERS = {"base": 0, "memory": 1, "device": 2, "media": 3, "read": 4, "demux": 4
 # What a stage may see of another: the value that is handed over, and the plan that instructs.
 STAGE_VIEWS = {
     "demux": {"loader/window/window_plan.h"},
-    "decode": {"loader/demux/unit.h", "loader/demux/video_file.h", "loader/window/clip.h"},
+    # Packets are judged by the same eyes that planned for them.
+    "decode": {"loader/demux/unit.h", "loader/demux/video_file.h", "loader/demux/picture_sizes.h",
+               "loader/window/clip.h"},
     "window": {"loader/demux/unit.h", "loader/decode/video_decoder.h"},
     "shuffle": {"loader/window/clip.h"},
     "batch": {"loader/window/clip.h"},

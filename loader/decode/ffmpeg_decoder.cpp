@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <tuple>
 #include <utility>
 
 #include "loader/decode/h264_start.h"
+#include "loader/demux/picture_sizes.h"
 #include "loader/media/av_error.h"
 #include "loader/media/av_handles.h"
+#include "shardreel/units.h"
 
 extern "C" {
 #include <libavutil/opt.h>
@@ -42,6 +45,13 @@ bool same_codec(const AVCodecParameters& a, const AVCodecParameters& b) {
   return numbers(a) == numbers(b) &&
          (a.extradata_size == 0 ||
           std::memcmp(a.extradata, b.extradata, static_cast<std::size_t>(a.extradata_size)) == 0);
+}
+
+/// FFmpeg's MPEG decoders hold a buffer of 280 rows against the same bound.
+std::int64_t most_pixels(const DecodePlan& plan) {
+  const std::uint64_t rows = (std::uint64_t{plan.picture.width} + 256) * 288;
+  return static_cast<std::int64_t>(
+      std::min<std::uint64_t>(std::max(plan.picture.pixels(), rows), INT32_MAX));
 }
 
 // Note [Emptying without a flush]
@@ -85,9 +95,11 @@ class FfmpegDecoder final : public VideoDecoder {
     DecodeReport report;
     std::vector<bool> given;  ///< which of unit.wanted the sink has
     std::size_t given_count = 0;
-    std::int64_t shown = 0;  ///< frames the decoder has shown in this pass
-    bool damaged = false;    ///< since the last clean keyframe
-    bool may_push = true;    ///< until that brought nothing out
+    std::int64_t shown = 0;          ///< frames the decoder has shown in this pass
+    bool damaged = false;            ///< since the last clean keyframe
+    bool may_push = true;            ///< until that brought nothing out
+    bool refuses = false;            ///< the last packet was not given to the decoder
+    std::optional<AvMessage> words;  ///< FFmpeg's, of the last packet
   };
 
   void close() noexcept {
@@ -105,6 +117,9 @@ class FfmpegDecoder final : public VideoDecoder {
   }
   static std::size_t find_wanted(const Progress& progress, const AVFrame& frame);
   Result<PassEnd> note_error(Progress& progress, std::string_view doing, int number);
+  Result<PassEnd> refuse(Progress& progress, PictureSize size);
+  void note_refused(Progress& progress, PictureSize size);
+  void flush();
 
   const std::unique_ptr<CodecSetup> setup_;  // before the context, whose frames come from it
   AVCodecContextPtr context_;
@@ -146,15 +161,13 @@ Result<void> FfmpegDecoder::open(const Unit& unit) {
   const AVCodecParameters& codec = *parameters->codec;
   reused_ = context_ != nullptr && may_be_recycled(*parameters) && may_be_recycled(*parameters_) &&
             same_codec(codec, *parameters_->codec) &&
-            parameters->x264_build == parameters_->x264_build;
+            parameters->x264_build == parameters_->x264_build &&
+            context_->max_pixels == most_pixels(unit.plan);
   auto anew = starts_anew(unit);
   if (!anew) return std::move(anew.error());
   starts_anew_ = *anew;
   if (reused_) {
-    if (!starts_anew_ || drained_) {
-      avcodec_flush_buffers(context_.get());
-      context_->has_b_frames = codec.video_delay;
-    }
+    if (!starts_anew_ || drained_) flush();
     drained_ = false;
     context_->pkt_timebase = parameters->time_base;
     parameters_ = parameters;
@@ -175,6 +188,7 @@ Result<void> FfmpegDecoder::open(const Unit& unit) {
     context->pkt_timebase = parameters->time_base;
     if (parameters->x264_build > 0)
       av_opt_set_int(context->priv_data, "x264_build", parameters->x264_build, 0);
+    context->max_pixels = most_pixels(unit.plan);
     if (auto prepared = setup_->prepare(*context); !prepared) return prepared;
     status = avcodec_open2(context.get(), decoder, nullptr);
   }
@@ -187,11 +201,62 @@ Result<void> FfmpegDecoder::open(const Unit& unit) {
   return {};
 }
 
+/// Forget what was decoded, as between two units.
+void FfmpegDecoder::flush() {
+  avcodec_flush_buffers(context_.get());
+  context_->has_b_frames = parameters_->codec->video_delay;
+}
+
+// Note [Pictures larger than planned]
+//
+// A stream may announce any size at any time, and most of what a decoder allocates for it does not
+// come from our pool. Where a unit's packets announce a picture that is beyond its plan, they are
+// not given to the decoder: they and all that follows until the size is right again. What came
+// before is brought out first, so that frames that are counted keep their numbers. For codecs whose
+// headers are not read, and for whatever slipped through, FFmpeg's own bound stops the decoder
+// before it allocates (`max_pixels`; FFmpeg's HEVC decoder knows it too late, for frames only).
+void FfmpegDecoder::note_refused(Progress& progress, PictureSize size) {
+  const DecodePlan& plan = progress.unit.plan;
+  const Error why{ErrorCode::kMemory,
+                  fmt::format("a picture of {}x{} in a unit that was planned for {}x{}: decoding "
+                              "it would take more than "
+                              "the {} that may be taken; raise memory_bytes or lower shuffle_bytes",
+                              size.width, size.height, plan.picture.width, plan.picture.height,
+                              format_bytes(plan.most_bytes)),
+                  {},
+                  {},
+                  {}};
+  ++progress.shown;
+  ++progress.report.errors;
+  progress.damaged = true;
+  if (!progress.report.first_error) progress.report.first_error = why;
+  progress.sink.refused(why);
+}
+
+Result<PassEnd> FfmpegDecoder::refuse(Progress& progress, PictureSize size) {
+  if (!setup_->goes_on_after_errors())
+    return Error{.code = ErrorCode::kDecodeError,
+                 .message = fmt::format("a picture of {}x{}", size.width, size.height)};
+  if (!std::exchange(progress.refuses, true)) {
+    avcodec_send_packet(context_.get(), nullptr);  // fails only where it was drained already
+    auto taken = take_frames(progress);
+    if (!taken || *taken != PassEnd::kDone) return taken;
+    flush();
+  }
+  note_refused(progress, size);
+  return PassEnd::kDone;
+}
+
 /// Count an error of the decoder and go on; or start over: an error in a decoder that was used
 /// before may be the earlier unit's fault.
 Result<PassEnd> FfmpegDecoder::note_error(Progress& progress, std::string_view doing, int number) {
   if (auto own = setup_->own_failure()) return std::move(*own);
   if (reused_) return PassEnd::kNeedsFreshDecoder;
+  if (const auto size = progress.words ? refused_size(progress.words->text()) : std::nullopt;
+      size && setup_->goes_on_after_errors()) {
+    note_refused(progress, {size->width, size->height});
+    return PassEnd::kDone;
+  }
   if (!setup_->goes_on_after_errors()) return av_failure(ErrorCode::kDecodeError, doing, number);
   ++progress.report.errors;
   progress.damaged = true;
@@ -291,6 +356,8 @@ Result<PassEnd> FfmpegDecoder::run(Progress& progress, const std::stop_token& st
     context_->flags |= AV_CODEC_FLAG_OUTPUT_CORRUPT;
   else
     context_->flags &= ~AV_CODEC_FLAG_OUTPUT_CORRUPT;
+  std::optional<PictureSizes> sizes;
+  if (progress.unit.plan.holds_larger) sizes.emplace(*parameters_->codec);
   for (bool drain = false; !drain;) {
     if (stop.stop_requested())
       return Error{.code = ErrorCode::kStopped, .message = "stopped while decoding"};
@@ -301,7 +368,17 @@ Result<PassEnd> FfmpegDecoder::run(Progress& progress, const std::stop_token& st
     if (!got) return std::move(got.error());
     drain = !*got;
     if (drain && starts_anew_ && progress.may_push && !fields_) return push_out(progress);
+    if (sizes && !drain) {
+      const auto size = sizes->look({packet_->data, static_cast<std::size_t>(packet_->size)});
+      if (size.pixels() > progress.unit.plan.picture.pixels()) {
+        auto refused = refuse(progress, size);
+        if (!refused || *refused != PassEnd::kDone) return refused;
+        continue;
+      }
+    }
+    progress.refuses = false;
     drained_ = drained_ || drain;
+    progress.words.emplace();
     const int status = avcodec_send_packet(context_.get(), drain ? nullptr : packet_.get());
     if (status == AVERROR(ENOMEM)) return av_failure(ErrorCode::kMemory, "decode a packet", status);
     if (!drain) ++progress.report.packets;

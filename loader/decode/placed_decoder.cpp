@@ -23,6 +23,7 @@ class OnceSink final : public FrameSink {
     given_[at] = taken.has_value();
     return taken;
   }
+  void refused(const Error& why) override { sink_.refused(why); }
   [[nodiscard]] std::uint64_t given() const {
     return static_cast<std::uint64_t>(std::ranges::count(given_, true));
   }
@@ -33,17 +34,21 @@ class OnceSink final : public FrameSink {
   std::vector<bool> given_;
 };
 
-/// What is to be done with each frame.
+/// What is to be done with each frame; what is refused `of` hears, where it is given.
 class CallSink final : public FrameSink {
  public:
   using Call = std::function<Result<void>(const AVFrame&, const WantedFrame&, bool corrupt)>;
-  explicit CallSink(Call call) : call_(std::move(call)) {}
+  explicit CallSink(Call call, FrameSink* of = nullptr) : call_(std::move(call)), of_(of) {}
   Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) override {
     return call_(frame, wanted, corrupt);
+  }
+  void refused(const Error& why) override {
+    if (of_ != nullptr) of_->refused(why);
   }
 
  private:
   const Call call_;
+  FrameSink* const of_;
 };
 
 class PlacedDecoder final : public VideoDecoder {
@@ -174,12 +179,13 @@ class PlacedDecoder final : public VideoDecoder {
     const bool comparable = shown && done;
     if (path == DecodePath::kDevice) path = DecodePath::kCpuUnproven;
     if (auto again = unit.packets->rewind(); !again) return again.error();
-    CallSink here([&](const AVFrame& frame, const WantedFrame& wanted, bool corrupt) {
+    const auto compare = [&](const AVFrame& frame, const WantedFrame& wanted, bool corrupt) {
       if (comparable) {
         if (auto compared = proof.cpu_frame(frame, wanted); !compared) return compared;
       }
       return once.frame(frame, wanted, corrupt);
-    });
+    };
+    CallSink here(compare, &once);
     auto report = decode_here(unit, here, once, stop, path);
     // A damaged video proves nothing, nor does one that was not decoded to its end.
     if (!comparable || !report || report->errors > 0) return report;

@@ -22,6 +22,8 @@ class FrameSink {
   /// flagged it, or an error was reported between the last clean keyframe and it. An error ends the
   /// unit and is returned by `decode`.
   virtual Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) = 0;
+  /// A picture was not decoded, for this reason: its frame, and what depends on it, does not come.
+  virtual void refused(const Error& /*why*/) {}
 };
 
 /// What decoding a unit gave.
@@ -40,9 +42,10 @@ class VideoDecoder {
   virtual ~VideoDecoder() = default;
 
   /// Decode a unit to its end. Frames that do not come out are simply not given to the sink;
-  /// decoding goes on behind an error in the stream, as far as the stream allows. Returns an error
-  /// when the decoder cannot be opened (kUnsupported), memory ran out (kMemory), the sink refused,
-  /// or kStopped.
+  /// decoding goes on behind an error in the stream, as far as the stream allows, and behind
+  /// pictures larger than the unit's plan, for which no memory is taken. Returns an error when the
+  /// decoder cannot be opened (kUnsupported), memory ran out (kMemory), the sink refused, or
+  /// kStopped.
   virtual Result<DecodeReport> decode(Unit& unit, FrameSink& sink, const std::stop_token& stop) = 0;
 
   /// Bytes of decoder frames held at most so far in the last unit, for checking the estimate.

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "loader/media/av_error.h"
 
@@ -77,14 +78,24 @@ bool complete_without_probing(const AVFormatContext& format) {
   return true;  // no video stream: nothing that probing could add
 }
 
+/// Whether each video stream's pictures are known.
+bool shows_pictures(const AVFormatContext& format) {
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    const AVCodecParameters& codec = *format.streams[i]->codecpar;
+    if (codec.codec_type == AVMEDIA_TYPE_VIDEO && (codec.width <= 0 || codec.height <= 0))
+      return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<Demuxer> Demuxer::open(std::shared_ptr<const RandomAccess> source, const std::string& field,
-                              Probing probing) {
+                              Probing probing, std::uint64_t most_pixels) {
   silence_av_log();
   auto io = AvIo::make(std::move(source));
   if (!io) return std::move(io.error());
-  Demuxer demuxer(std::move(*io));
+  Demuxer demuxer(std::move(*io), most_pixels);
   if (auto opened = demuxer.open_container(field, probing); !opened)
     return std::move(opened.error());
   if (auto chosen = demuxer.choose_stream(); !chosen) return std::move(chosen.error());
@@ -122,14 +133,29 @@ Result<void> Demuxer::open_container(const std::string& field, Probing probing) 
                    fmt::format("open field {}: no video container in these bytes", field), opened));
   }
   probed_ = probing == Probing::kAlways || !complete_without_probing(*format_);
-  if (probed_) {
-    const int probe = avformat_find_stream_info(format_.get(), nullptr);
-    if (io_.error()) return *io_.error();
-    if (probe < 0)
-      return message.explain(
-          av_failure(ErrorCode::kDecodeError, "find the streams of field " + field, probe));
-  }
-  return {};
+  return probed_ ? probe(field) : Result<void>();
+}
+
+Result<void> Demuxer::probe(const std::string& field) {
+  const AvMessage message;
+  // For the streams that the container has shown so far; those it shows later have FFmpeg's bound.
+  std::vector<AVDictionary*> options(format_->nb_streams, nullptr);
+  const auto most = static_cast<std::int64_t>(std::min<std::uint64_t>(most_pixels_, INT32_MAX));
+  for (AVDictionary*& of : options) av_dict_set_int(&of, "max_pixels", most, 0);
+  const int status =
+      avformat_find_stream_info(format_.get(), options.empty() ? nullptr : options.data());
+  for (AVDictionary*& of : options) av_dict_free(&of);
+  if (io_.error()) return *io_.error();
+  if (status < 0)
+    return message.explain(
+        av_failure(ErrorCode::kDecodeError, "find the streams of field " + field, status));
+  const auto large = refused_size(message.text());
+  if (!large || shows_pictures(*format_)) return {};
+  return Error{.code = ErrorCode::kMemory,
+               .message = fmt::format("find the streams of field {}: the first picture has {}x{}, "
+                                      "and at most {} pixels may be decoded to look at it; raise "
+                                      "memory_bytes or lower shuffle_bytes",
+                                      field, large->width, large->height, most)};
 }
 
 Result<void> Demuxer::choose_stream() {

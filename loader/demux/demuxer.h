@@ -26,9 +26,12 @@ class Demuxer {
   };
 
   /// Open `source`. `field` ("mp4") is a hint for the container, as a file's extension would be.
-  /// Errors: kNotMedia, kNoVideoStream, kEncrypted, kUnsupported, and whatever the source reports.
+  /// Decoders that probing starts refuse pictures of more than `most_pixels`; where nothing smaller
+  /// tells what the stream is, that is kMemory. Other errors: kNotMedia, kNoVideoStream,
+  /// kEncrypted, kUnsupported, and whatever the source reports.
   static Result<Demuxer> open(std::shared_ptr<const RandomAccess> source, const std::string& field,
-                              Probing probing = Probing::kWhereNeeded);
+                              Probing probing = Probing::kWhereNeeded,
+                              std::uint64_t most_pixels = INT32_MAX);
   Demuxer(Demuxer&&) noexcept = default;
   // Assigning would free the input before the context that reads from it.
   Demuxer& operator=(Demuxer&&) = delete;
@@ -49,13 +52,15 @@ class Demuxer {
   [[nodiscard]] bool cut_short() const noexcept { return cut_short_; }
 
  private:
-  explicit Demuxer(AvIo io) : io_(std::move(io)) {}
+  Demuxer(AvIo io, std::uint64_t most_pixels) : io_(std::move(io)), most_pixels_(most_pixels) {}
   Result<void> open_container(const std::string& field, Probing probing);
+  Result<void> probe(const std::string& field);
   Result<void> choose_stream();
 
   AvIo io_;  // before the format context, which reads from it until it is closed
   AVInputContextPtr format_;
   AVStream* stream_ = nullptr;  // owned by format_
+  const std::uint64_t most_pixels_;
   bool probed_ = false;
   bool cut_short_ = false;
 };

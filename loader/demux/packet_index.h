@@ -33,6 +33,12 @@ struct StreamOrder {
   bool times_mislead = false;
 };
 
+/// Whether pictures may have another size from this packet on.
+[[nodiscard]] inline bool may_change_size(const PacketEntry& packet) noexcept {
+  return packet.key || packet.traits.start != RandomAccessPoint::kNone ||
+         packet.traits.parameter_sets;
+}
+
 /// Immutable after construction; safe to share between threads.
 class PacketIndex {
  public:

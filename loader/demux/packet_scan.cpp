@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "loader/demux/display_order.h"
+#include "loader/demux/picture_sizes.h"
 #include "loader/media/av_error.h"
 
 namespace shardreel {
@@ -72,6 +73,7 @@ Result<PacketScan> scan_packets(Demuxer& demuxer, const PacketVisitor& visit) {
   PacketInspector inspector(*demuxer.stream().codecpar);
   DisplayOrder display;
   Builds builds;
+  PictureSizes sizes(*demuxer.stream().codecpar);
   const AVPacketPtr packet(av_packet_alloc());
   if (packet == nullptr) return av_failure(ErrorCode::kMemory, "scan packets", AVERROR(ENOMEM));
   while (scan.packets.size() < kMaxPackets) {
@@ -90,6 +92,7 @@ Result<PacketScan> scan_packets(Demuxer& demuxer, const PacketVisitor& visit) {
       last_pts = entry.pts;
       scan.last_duration = packet->duration;
     }
+    if (may_change_size(entry)) sizes.look({packet->data, entry.size});
     scan.packets.push_back(entry);
     if (visit) visit(*packet, entry);
   }
@@ -98,6 +101,7 @@ Result<PacketScan> scan_packets(Demuxer& demuxer, const PacketVisitor& visit) {
                  .message = fmt::format("the {} stream of this {} has no packets",
                                         avcodec_get_name(demuxer.stream().codecpar->codec_id),
                                         demuxer.format().iformat->name)};
+  scan.largest = sizes.largest();
   scan.packets.shrink_to_fit();
   display.finish();
   scan.times_mislead = display.times_mislead();

@@ -7,6 +7,7 @@
 
 #include "loader/demux/demuxer.h"
 #include "loader/demux/packet_index.h"
+#include "loader/demux/unit.h"
 #include "shardreel/error.h"
 
 namespace shardreel {
@@ -21,6 +22,7 @@ struct PacketScan {
   /// What a decoder has to be told that starts behind the first packet: the build of x264 whose
   /// faults FFmpeg imitates, 0 none, kManyBuilds where each start tells it.
   int x264_build = 0;
+  PictureSize largest;  ///< that packets announce; zeros where they tell none
 };
 
 /// The stream was put together of parts by several builds; only packets that name one are starts.

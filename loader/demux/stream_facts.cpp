@@ -72,15 +72,14 @@ int level_of(const AVCodecParameters& codec) {
   return 0;
 }
 
-std::uint64_t frames_in_flight(const AVCodecParameters& codec, std::uint64_t macroblocks,
+std::uint64_t frames_in_flight(const AVCodecParameters& codec, int level, std::uint64_t macroblocks,
                                std::uint64_t samples, std::uint64_t reorder) {
   switch (codec.codec_id) {
     case AV_CODEC_ID_H264:
       // The picture buffer holds references and frames that wait for their turn; besides it, the
       // one being decoded and the one being taken.
-      return std::min<std::uint64_t>(h264_dpb_frames(level_of(codec), macroblocks) + reorder, 18) +
-             2;
-    case AV_CODEC_ID_HEVC: return hevc_dpb_frames(level_of(codec), samples) + 2;
+      return std::min<std::uint64_t>(h264_dpb_frames(level, macroblocks) + reorder, 18) + 2;
+    case AV_CODEC_ID_HEVC: return hevc_dpb_frames(level, samples) + 2;
     case AV_CODEC_ID_VP9: return 8 + 2;
     case AV_CODEC_ID_AV1: return 8 + 4;
     case AV_CODEC_ID_VP8: return 4 + 1;
@@ -88,13 +87,15 @@ std::uint64_t frames_in_flight(const AVCodecParameters& codec, std::uint64_t mac
   }
 }
 
+PictureSize told_size(const AVCodecParameters& codec) {
+  const auto side = [](int length) { return static_cast<std::uint32_t>(std::max(length, 16)); };
+  return {side(codec.width), side(codec.height)};
+}
+
 }  // namespace
 
-std::uint64_t estimate_decoder_bytes(const AVCodecParameters& codec, int reorder_frames) {
-  const auto side = [](int extent) {
-    return (static_cast<std::uint64_t>(std::max(extent, 16)) + 63) / 64 * 64;
-  };
-  const std::uint64_t samples = side(codec.width) * side(codec.height);
+std::uint64_t estimate_decoder_bytes(const AVCodecParameters& codec, PictureSize picture) {
+  const std::uint64_t samples = picture.pixels();
   const std::uint64_t macroblocks = samples / 256;
   // Without probing the pixel format is not known: 8-bit 4:2:0 is assumed unless the profile says
   // more, which is right for nearly all videos and low by half at most for 10 bits.
@@ -114,9 +115,22 @@ std::uint64_t estimate_decoder_bytes(const AVCodecParameters& codec, int reorder
     bytes_x2 = planes_x2 * (depth > 8 ? 2 : 1);
   }
   const std::uint64_t frame = samples * bytes_x2 / 2 + 4096;
-  const auto reorder = static_cast<std::uint64_t>(std::clamp(reorder_frames, 0, 16));
-  return frames_in_flight(codec, macroblocks, samples, reorder) * frame + kTableBytes +
+  const auto reorder = static_cast<std::uint64_t>(std::clamp(codec.video_delay, 0, 16));
+  // The level is that of the container's size.
+  const int level = samples > told_size(codec).pixels() ? 0 : level_of(codec);
+  return frames_in_flight(codec, level, macroblocks, samples, reorder) * frame + kTableBytes +
          macroblocks * kTableBytesPerMacroblock;
+}
+
+DecodePlan plan_decoding(const AVCodecParameters& codec, PictureSize largest,
+                         std::uint64_t most_bytes) {
+  DecodePlan plan{told_size(codec), 0, most_bytes, false};
+  if (largest.pixels() > plan.picture.pixels()) {
+    plan.holds_larger = estimate_decoder_bytes(codec, largest) > most_bytes;
+    if (!plan.holds_larger) plan.picture = largest;
+  }
+  plan.decoder_bytes = estimate_decoder_bytes(codec, plan.picture);
+  return plan;
 }
 
 DisplayOrientation read_display_matrix(const std::int32_t* matrix) {

@@ -285,7 +285,6 @@ Result<std::shared_ptr<const StreamParameters>> make_parameters(const StreamReco
   // index it would write samples of two bytes into frames of one.
   codec.bits_per_raw_sample = 0;
   parameters->time_base = record.time_base;
-  parameters->decoder_bytes = estimate_decoder_bytes(codec, codec.video_delay);
   parameters->recyclable = !index.parameters_change() && record.x264_build != kManyBuilds;
   parameters->x264_build = std::max(record.x264_build, 0);
   parameters->quarter_turns = record.quarter_turns;

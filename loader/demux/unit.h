@@ -16,11 +16,22 @@ namespace shardreel {
 /// Memory that a packet takes besides its bytes: FFmpeg's structures, padding, the allocator.
 inline constexpr std::uint64_t kPacketOverheadBytes = 384;
 
+/// Of a picture in memory, before anything is cropped away.
+struct PictureSize {
+  std::uint32_t width = 0, height = 0;
+
+  /// With the rows and columns that decoders add at most.
+  [[nodiscard]] std::uint64_t pixels() const noexcept {
+    const auto side = [](std::uint64_t length) { return (length + 63) / 64 * 64; };
+    return side(width) * side(height);
+  }
+  friend bool operator==(const PictureSize&, const PictureSize&) = default;
+};
+
 /// What a decoder has to be told, shared by all units of a video.
 struct StreamParameters {
   AVCodecParametersPtr codec;       ///< with extradata
   AVRational time_base{};           ///< of packet and frame timestamps
-  std::uint64_t decoder_bytes = 0;  ///< estimate: frames in flight + tables, at the coded size
   std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise
   bool mirror = false;
   /// Whether a decoder that has been used on another unit may decode this video: not where
@@ -56,6 +67,14 @@ class PacketReader {
   virtual Result<void> rewind() = 0;
 };
 
+/// How large a unit's pictures may be, and what decoding them takes.
+struct DecodePlan {
+  PictureSize picture;              ///< larger ones are refused, see VideoDecoder
+  std::uint64_t decoder_bytes = 0;  ///< estimate: frames in flight + tables, at this size
+  std::uint64_t most_bytes = 0;     ///< what it may have been
+  bool holds_larger = false;        ///< packets announce larger ones, which take more than that
+};
+
 /// Takes part in the pipeline as a value: owns its packets (or, for a `streaming` unit, the means
 /// to read them), so it can wait in a queue or a shuffle tier and be decoded on any thread.
 struct Unit {
@@ -73,7 +92,8 @@ struct Unit {
 
   std::unique_ptr<PacketReader> packets;
   std::uint64_t packet_bytes = 0;  ///< held in memory, with per-packet overhead; 0 when streaming
-  bool streaming = false;          ///< packets are read while decoding (a unit too long to hold)
+  DecodePlan plan;
+  bool streaming = false;  ///< packets are read while decoding (a unit too long to hold)
 };
 
 }  // namespace shardreel

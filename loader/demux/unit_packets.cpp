@@ -71,18 +71,14 @@ std::unique_ptr<PacketReader> packets_in_memory(std::vector<AVPacketPtr> packets
   return std::make_unique<MemoryPackets>(std::move(packets));
 }
 
-std::unique_ptr<PacketReader> packets_from_source(std::shared_ptr<const RandomAccess> source,
-                                                  std::string field,
-                                                  std::shared_ptr<const PacketIndex> index,
-                                                  PacketChoice choice) {
-  return std::make_unique<SourcePackets>(
-      PacketCursor(std::move(source), std::move(field), std::move(index)), std::move(choice));
+std::unique_ptr<PacketReader> packets_from_source(PacketCursor cursor, PacketChoice choice) {
+  return std::make_unique<SourcePackets>(std::move(cursor), std::move(choice));
 }
 
 Result<void> PacketCursor::reopen() {
   demuxer_.reset();
   landed_.reset();
-  auto opened = Demuxer::open(source_, field_);
+  auto opened = Demuxer::open(source_, field_, Demuxer::Probing::kWhereNeeded, most_pixels_);
   if (!opened) return std::move(opened.error());
   demuxer_ = std::make_unique<Demuxer>(std::move(*opened));
   position_ = 0;

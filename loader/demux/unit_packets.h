@@ -25,18 +25,15 @@ struct PacketChoice {
 /// Give packets that are held in memory.
 std::unique_ptr<PacketReader> packets_in_memory(std::vector<AVPacketPtr> packets);
 
-/// Give packets that a demuxer of its own reads from `source` when they are asked for.
-std::unique_ptr<PacketReader> packets_from_source(std::shared_ptr<const RandomAccess> source,
-                                                  std::string field,
-                                                  std::shared_ptr<const PacketIndex> index,
-                                                  PacketChoice choice);
-
 /// A demuxer that knows which packet comes next.
 class PacketCursor {
  public:
   PacketCursor(std::shared_ptr<const RandomAccess> source, std::string field,
-               std::shared_ptr<const PacketIndex> index)
-      : source_(std::move(source)), field_(std::move(field)), index_(std::move(index)) {}
+               std::shared_ptr<const PacketIndex> index, std::uint64_t most_pixels)
+      : source_(std::move(source)),
+        field_(std::move(field)),
+        index_(std::move(index)),
+        most_pixels_(most_pixels) {}
 
   /// Go to packet `target`, or somewhere before it; opens the demuxer where needed. Jumps only
   /// where the container has an exact index and the jump was checked against the packet table.
@@ -53,10 +50,14 @@ class PacketCursor {
   std::shared_ptr<const RandomAccess> source_;
   std::string field_;
   std::shared_ptr<const PacketIndex> index_;  // shared with the video and its other units
+  std::uint64_t most_pixels_;                 ///< of `Demuxer::open`
   std::unique_ptr<Demuxer> demuxer_;
   AVPacketPtr landed_;  ///< read already, to see where a jump ended
   std::uint32_t position_ = 0;
   bool may_jump_ = true;  ///< until a jump led nowhere: then this video is read in order
 };
+
+/// Give packets that this cursor, which was not used yet, reads when they are asked for.
+std::unique_ptr<PacketReader> packets_from_source(PacketCursor cursor, PacketChoice choice);
 
 }  // namespace shardreel

@@ -11,6 +11,8 @@
 #include "loader/demux/packet_index.h"
 #include "loader/demux/packet_record.h"
 #include "loader/demux/packet_scan.h"
+#include "loader/demux/picture_sizes.h"
+#include "loader/demux/stream_facts.h"
 #include "loader/demux/stream_record.h"
 #include "loader/demux/unit_packets.h"
 #include "loader/demux/unit_plan.h"
@@ -61,12 +63,18 @@ Result<void> check_facts(const VideoFacts& facts, const VideoRecord& record) {
                                facts.codec, record.frame_count, record.codec));
 }
 
+/// Decoding takes four bytes a pixel at the least, with four frames and the tables.
+std::uint64_t most_probed_pixels(const VideoFileOptions& options) {
+  return options.most_decoder_bytes / 4;
+}
+
 }  // namespace
 
 struct VideoFile::State {
   std::shared_ptr<const RandomAccess> source;
   VideoFileOptions options;
   VideoFacts facts;
+  PictureSize largest;  ///< that packets announce; zeros where nothing was scanned
   std::shared_ptr<const StreamParameters> parameters;  // shared with the units
   std::shared_ptr<const PacketIndex> index;            // shared with streaming units
   std::vector<Window> windows;
@@ -79,6 +87,12 @@ struct VideoFile::State {
   [[nodiscard]] ClipSpan clip_span(const Window& window) const;
   [[nodiscard]] PacketChoice choose_packets(const UnitSpan& span) const;
   [[nodiscard]] UnitOutline outline(const UnitSpan& span) const;
+  [[nodiscard]] DecodePlan plan_decoding(const PacketChoice& choice,
+                                         const std::vector<AVPacketPtr>& packets) const;
+  [[nodiscard]] Result<DecodePlan> plan_streaming(const PacketChoice& choice) const;
+  [[nodiscard]] PacketCursor new_cursor() const {
+    return {source, options.field, index, most_probed_pixels(options)};
+  }
   Result<Unit> describe_unit(const UnitSpan& span);
   Result<std::vector<AVPacketPtr>> read_packets(const PacketChoice& choice);
   Result<std::map<std::uint32_t, AVPacketPtr>> read_directly(const PacketChoice& choice);
@@ -98,7 +112,8 @@ const std::shared_ptr<const StreamParameters>& VideoFile::parameters() const noe
 
 Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
                                   const VideoFileOptions& options) {
-  auto demuxer = Demuxer::open(source, options.field);
+  auto demuxer = Demuxer::open(source, options.field, Demuxer::Probing::kWhereNeeded,
+                               most_probed_pixels(options));
   if (!demuxer) return std::move(demuxer.error());
   auto scan = scan_packets(*demuxer);
   if (!scan) return std::move(scan.error());
@@ -109,9 +124,10 @@ Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
           state->settle(std::move(scan->packets), *stream, demuxer->format().iformat->name);
       !settled)
     return std::move(settled.error());
+  state->largest = scan->largest;
   state->source = std::move(source);
   state->options = options;
-  state->cursor = std::make_unique<PacketCursor>(state->source, options.field, state->index);
+  state->cursor = std::make_unique<PacketCursor>(state->new_cursor());
   return VideoFile(std::move(state));
 }
 
@@ -368,6 +384,37 @@ void VideoFile::skip_units(std::size_t units) {
   state_->next = std::min(state_->next + units, state_->units.size());
 }
 
+/// By what these packets, those of the choice that are there, say themselves.
+DecodePlan VideoFile::State::plan_decoding(const PacketChoice& choice,
+                                           const std::vector<AVPacketPtr>& packets) const {
+  PictureSizes sizes(*parameters->codec);
+  std::uint32_t number = choice.begin;
+  for (std::size_t i = 0; i < packets.size(); ++i, ++number) {
+    while (!choice.keep[number - choice.begin]) ++number;
+    const AVPacket& packet = *packets[i];
+    if (i == 0 || may_change_size(index->packets()[number]))
+      sizes.look({packet.data, static_cast<std::size_t>(packet.size)});
+  }
+  return shardreel::plan_decoding(*parameters->codec, sizes.largest(), options.most_decoder_bytes);
+}
+
+/// By what the scan saw of the whole video; without one, by the packets that may change the size.
+Result<DecodePlan> VideoFile::State::plan_streaming(const PacketChoice& choice) const {
+  PictureSize most = largest;
+  if (direct != nullptr) {
+    PictureSizes sizes(*parameters->codec);
+    for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
+      const bool looks = i == choice.begin || may_change_size(index->packets()[i]);
+      if (!looks || !choice.keep[i - choice.begin]) continue;
+      auto packet = direct->read({&i, 1});
+      if (!packet) return std::move(packet.error());
+      sizes.look({packet->front()->data, static_cast<std::size_t>(packet->front()->size)});
+    }
+    most = sizes.largest();
+  }
+  return shardreel::plan_decoding(*parameters->codec, most, options.most_decoder_bytes);
+}
+
 Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
   State& state = *state_;
   if (state.next >= state.units.size()) return std::optional<Unit>();
@@ -378,12 +425,16 @@ Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
   if (!unit) return std::move(unit.error());
   unit->streaming = streaming;
   if (streaming) {
-    unit->packets = state.direct != nullptr ? packets_by_place(state.direct, std::move(choice))
-                                            : packets_from_source(state.source, state.options.field,
-                                                                  state.index, std::move(choice));
+    auto plan = state.plan_streaming(choice);
+    if (!plan) return std::move(plan.error());
+    unit->plan = *plan;
+    unit->packets = state.direct != nullptr
+                        ? packets_by_place(state.direct, std::move(choice))
+                        : packets_from_source(state.new_cursor(), std::move(choice));
   } else {
     auto packets = state.read_packets(choice);
     if (!packets) return std::move(packets.error());
+    unit->plan = state.plan_decoding(choice, *packets);
     unit->packets = packets_in_memory(std::move(*packets));
     unit->packet_bytes = bytes;
   }

@@ -47,6 +47,9 @@ struct VideoFileOptions {
       true;  ///< leave out packets that no wanted frame depends on; false only in tests
   std::uint32_t unit_clips = 32;
   UnitLength unit_length = UnitLength::kLong;
+  /// What decoding may take: pictures that would take more are refused, unless the container tells
+  /// of them (then the estimate says it before anything is decoded).
+  std::uint64_t most_decoder_bytes = std::uint64_t{512} << 20;
 };
 
 /// What is known of a unit before its packets are read.

@@ -33,6 +33,17 @@ Error av_failure(ErrorCode code, std::string_view doing, int number) {
   return error;
 }
 
+std::optional<RefusedPicture> refused_size(std::string_view message) {
+  const std::string words(message);
+  if (words.find(" exceeds ") == std::string::npos) return std::nullopt;
+  RefusedPicture size;
+  // FFmpeg's own check, and dav1d's.
+  for (const char* form : {"Picture size %ux%u", "Frame size %ux%u"}) {
+    if (std::sscanf(words.c_str(), form, &size.width, &size.height) == 2) return size;
+  }
+  return std::nullopt;
+}
+
 void silence_av_log() {
   static std::once_flag once;
   std::call_once(once, [] { av_log_set_callback(log_callback); });

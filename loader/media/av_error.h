@@ -2,6 +2,7 @@
 // FFmpeg's error numbers as our errors, and FFmpeg's log kept from the terminal.
 
 #include <array>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,6 +13,12 @@ namespace shardreel {
 /// Turn FFmpeg's error `number` into an Error: "`doing`: text (number)". Out of memory becomes
 /// kMemory whatever `code` says.
 Error av_failure(ErrorCode code, std::string_view doing, int number);
+
+/// The size of a picture that FFmpeg refused, by its own word, as larger than `max_pixels`.
+struct RefusedPicture {
+  unsigned width = 0, height = 0;
+};
+[[nodiscard]] std::optional<RefusedPicture> refused_size(std::string_view message);
 
 /// Send FFmpeg's log to `AvMessage` only: the library never prints. Process-wide, set once; cheap
 /// to call.

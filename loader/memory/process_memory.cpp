@@ -10,6 +10,7 @@
 #include <functional>
 #include <sstream>
 #include <string>
+#include <string_view>
 
 namespace shardreel {
 namespace {
@@ -21,6 +22,18 @@ std::optional<std::string> first_line(const fs::path& path) {
   std::string line;
   if (!std::getline(file, line)) return std::nullopt;
   return line;
+}
+
+/// Call `visit` for each line "Name: 123 kB" of a file.
+void for_each_size(const fs::path& path,
+                   const std::function<void(std::string_view, std::uint64_t)>& visit) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream words(line);
+    std::string name;
+    std::uint64_t kib = 0;
+    if (words >> name >> kib) visit(name, kib * 1024);
+  }
 }
 
 /// Call `visit` for the process's cgroup v2 folder and each above it.
@@ -40,16 +53,14 @@ void for_each_cgroup(const std::function<void(const fs::path&)>& visit) {
 
 ProcessMemory process_memory() {
   ProcessMemory memory;
-  std::ifstream file("/proc/self/smaps_rollup");
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream words(line);
-    std::string name;
-    std::uint64_t kib = 0;
-    if (!(words >> name >> kib)) continue;
-    if (name == "Pss:") memory.pss_bytes = kib * 1024;
-    if (name == "Rss:") memory.rss_bytes = kib * 1024;
-    if (name == "Anonymous:") memory.anonymous_bytes = kib * 1024;
-  }
+  for_each_size("/proc/self/smaps_rollup", [&](std::string_view name, std::uint64_t bytes) {
+    if (name == "Pss:") memory.pss_bytes = bytes;
+    if (name == "Rss:") memory.rss_bytes = bytes;
+    if (name == "Anonymous:") memory.anonymous_bytes = bytes;
+  });
+  for_each_size("/proc/self/status", [&](std::string_view name, std::uint64_t bytes) {
+    if (name == "VmHWM:") memory.most_rss_bytes = bytes;
+  });
   return memory;
 }
 

@@ -9,10 +9,12 @@ namespace shardreel {
 struct ProcessMemory {
   std::uint64_t pss_bytes = 0;  ///< resident, shared pages divided by their users
   std::uint64_t rss_bytes = 0;
+  std::uint64_t most_rss_bytes = 0;   ///< the kernel's high-water mark since the program began
   std::uint64_t anonymous_bytes = 0;  ///< of the resident ones: heap, stacks, blocks
 };
 
-/// Read /proc/self/smaps_rollup (about a millisecond); zeros where it is not there.
+/// Read /proc/self/smaps_rollup (about a millisecond) and VmHWM of /proc/self/status, which unlike
+/// getrusage's is not inherited from the program before; zeros where they are not there.
 ProcessMemory process_memory();
 
 /// The tightest memory limit of the cgroups this process is in; nothing when unlimited.

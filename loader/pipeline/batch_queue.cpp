@@ -139,6 +139,14 @@ bool BatchQueue::push(BatchItem item, std::uint64_t generation, std::unique_ptr<
   return true;
 }
 
+bool BatchQueue::wait_until_taken(std::uint64_t generation, const std::stop_token& stop) {
+  const MutexLock lock(state_->mutex);
+  while (generation == state_->generation && !state_->items.empty()) {
+    if (!state_->changed.wait(state_->mutex, stop)) return false;
+  }
+  return generation == state_->generation;
+}
+
 bool BatchQueue::await_item(std::optional<std::chrono::steady_clock::time_point> deadline,
                             const std::stop_token& stop) {
   bool warn = false;
@@ -183,6 +191,7 @@ std::optional<BatchItem> BatchQueue::take(const std::stop_token& stop,
     std::optional<BatchItem> taken(std::move(front));
     if (mark != nullptr) *mark = std::move(state_->items.front().mark);
     state_->items.pop_front();
+    if (state_->items.empty()) state_->changed.notify_all();
     return taken;
   }
 }

@@ -44,6 +44,9 @@ class BatchQueue {
   /// `mark` says what became of the lane with this batch.
   bool push(BatchItem item, std::uint64_t generation, std::unique_ptr<BatchMark> mark = nullptr);
 
+  /// Wait until all that was pushed is taken; false when stopped or when the generation is over.
+  bool wait_until_taken(std::uint64_t generation, const std::stop_token& stop);
+
   // --- the consumer
   /// Wait for an item, until `deadline` at the latest; whether `take` would not wait.
   bool wait_until(std::chrono::steady_clock::time_point deadline, const std::stop_token& stop);

@@ -30,11 +30,13 @@ std::vector<std::int64_t> batch_shape(const LoaderOptions& options, std::size_t 
 }  // namespace
 
 Batcher::Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::string device,
-                 std::uint64_t shards, MemoryLedger& ledger, BatchQueue& queue, Counters& counters,
+                 RankShare share, MemoryLedger& ledger, BatchQueue& queue, Counters& counters,
                  BatcherEvents events)
     : options_(options),
       device_(std::move(device)),
-      shards_(shards),
+      shards_(share.shards),
+      rank_(share.rank),
+      ranks_(share.ranks),
       queue_(queue),
       counters_(counters),
       events_(std::move(events)),
@@ -287,7 +289,7 @@ bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
   }
   infos_.push_back(std::move(clip.info));
   if (counts_.pass > 0) ++counters_.clips_repeated;
-  return infos_.size() < options_.batch.batch_size || push_batch();
+  return infos_.size() < options_.batch.batch_size || push_batch(stop);
 }
 
 /// Write a clip into the next place of the batch that is being made.
@@ -317,7 +319,7 @@ Result<void> Batcher::write(Clip& clip) {
   return {};
 }
 
-bool Batcher::push_batch() {
+bool Batcher::push_batch(const std::stop_token& stop) {
   const std::uint64_t clips = infos_.size();
   auto storage = buffer_->finish(clips * elements_per_clip(options_) *
                                  element_bytes(options_.transform.dtype));
@@ -347,7 +349,7 @@ bool Batcher::push_batch() {
     return true;
   drop_all(DropReason::kUnequal);
   counters_.drop(DropReason::kUnequal, events_.abandon_pass(generation_));
-  return end_epoch();
+  return end_epoch(stop);
 }
 
 bool Batcher::on_end_of_pass(const std::stop_token& stop) {
@@ -386,35 +388,41 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
       counters_.drop(DropReason::kDropLast, infos_.size());
       infos_.clear();
       buffer_.reset();
-    } else if (!push_batch()) {
+    } else if (!push_batch(stop)) {
       return false;
     }
   }
-  return end_epoch();
+  return end_epoch(stop);
 }
 
-bool Batcher::end_epoch() {
-  if (counts_.pass == 0 && !judge(true)) return false;
-  if (counts_.batches == 0) {
-    return fail_run(
-        {ErrorCode::kEmptyEpoch,
-         counts_.clips_in_epoch > 0
-             ? fmt::format("epoch {} delivered nothing: {} clips do not fill one batch of {}, and "
-                           "drop_last drops the rest",
-                           epoch_, counts_.clips_in_epoch, options_.batch.batch_size)
-             : fmt::format(
-                   "epoch {} delivered nothing: {} samples were seen, {} filtered out, and no clip "
-                   "was made{}",
-                   epoch_, counts_.samples_seen, counters_.samples_filtered.load(),
-                   counts_.first_failure
-                       ? "; the first failure: " + counts_.first_failure->describe()
-                       : ""),
-         {},
-         {},
-         {}});
+std::string Batcher::nothing_delivered() const {
+  std::string why = fmt::format("epoch {} delivered nothing", epoch_);
+  if (ranks_ > 1) why += fmt::format(" on rank {} of {}", rank_, ranks_);
+  if (counts_.clips_in_epoch > 0) {
+    return why + fmt::format(": {} clips do not fill one batch of {}, and drop_last drops the rest",
+                             counts_.clips_in_epoch, options_.batch.batch_size);
   }
+  why += fmt::format(": {} samples were seen, {} filtered out, and no clip was made",
+                     counts_.samples_seen, counters_.samples_filtered.load());
+  if (counts_.first_failure) why += "; the first failure: " + counts_.first_failure->describe();
+  return why;
+}
+
+bool Batcher::end_epoch(const std::stop_token& stop) {
+  if (counts_.pass == 0 && !judge(true)) return false;
+  const bool empty = counts_.batches == 0;
+  // What this rank has not, the others have: they would wait for a rank that fails.
+  const bool may_be_empty = ranks_ > 1 && options_.batch.ranks == RankMode::kExact;
+  if (empty && !may_be_empty) {
+    std::string why = nothing_delivered();
+    if (ranks_ > 1) why += "; with ranks = equal the other ranks wait for this one";
+    return fail_run({ErrorCode::kEmptyEpoch, std::move(why), {}, {}, {}});
+  }
+  if (empty) events_.nothing_to_give(nothing_delivered());
   const std::uint64_t over = epoch_;
   if (!queue_.push(EpochOver{over}, generation_)) return false;
+  // Batches run ahead of the consumer as far as there are buffers; these would without end.
+  if (empty && !queue_.wait_until_taken(generation_, stop)) return false;
   restart(over + 1, generation_);
   events_.epoch_over(over, generation_);
   return true;

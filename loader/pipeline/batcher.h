@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "loader/memory/memory_budget.h"
@@ -29,6 +31,15 @@ struct BatcherEvents {
   std::function<void(std::uint64_t epoch, std::uint64_t generation)> repeat_pass;
   /// The epoch is over; with `batches_per_epoch`, the next pass is waiting to be told.
   std::function<void(std::uint64_t epoch, std::uint64_t generation)> epoch_over;
+  /// The epoch is one without batches, which this rank may have.
+  std::function<void(std::string_view why)> nothing_to_give;
+};
+
+/// Which rank's the batches are, of how many in all lanes and processes, and how many shards an
+/// epoch has for it.
+struct RankShare {
+  std::uint64_t rank = 0, ranks = 1;
+  std::uint64_t shards = 0;
 };
 
 /// Takes the line's items in sequence; gives batches, ends of epochs and the failure that ends the
@@ -36,9 +47,8 @@ struct BatcherEvents {
 /// device's copies. Used by the lane's thread.
 class Batcher {
  public:
-  Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::string device,
-          std::uint64_t shards, MemoryLedger& ledger, BatchQueue& queue, Counters& counters,
-          BatcherEvents events);
+  Batcher(const LoaderOptions& options, const MemoryPlan& plan, std::string device, RankShare share,
+          MemoryLedger& ledger, BatchQueue& queue, Counters& counters, BatcherEvents events);
 
   /// Begin anew with this epoch; what is held is dropped.
   void restart(std::uint64_t epoch, std::uint64_t generation);
@@ -67,14 +77,17 @@ class Batcher {
   bool on_end_of_pass(const std::stop_token& stop);
   bool deliver(Clip clip, const std::stop_token& stop);
   Result<void> write(Clip& clip);
-  bool push_batch();
-  bool end_epoch();
+  bool push_batch(const std::stop_token& stop);
+  bool end_epoch(const std::stop_token& stop);
+  [[nodiscard]] std::string nothing_delivered() const;
   bool fail_run(Error error);
   bool judge(bool at_end);
 
   const LoaderOptions& options_;
   const std::string device_;
   const std::uint64_t shards_;  // of this lane in an epoch
+  const std::uint64_t rank_;
+  const std::uint64_t ranks_;
   BatchQueue& queue_;
   Counters& counters_;
   const BatcherEvents events_;

@@ -27,6 +27,10 @@ class EpochLength {
   [[nodiscard]] std::uint64_t clips(std::uint64_t epoch, std::uint64_t rank) const;
   /// What the rank delivers of them, where nothing is repeated or dropped to make ranks equal.
   [[nodiscard]] EpochSize size(std::uint64_t epoch, std::uint64_t rank) const;
+  /// Shards and ranks that asking for the clips of each rank in an epoch looks at.
+  [[nodiscard]] std::uint64_t steps(std::uint64_t world) const noexcept {
+    return world * (shards_ + 1);
+  }
   /// What `ranks = equal` gives every rank: all clips, spread evenly.
   [[nodiscard]] std::uint64_t equal_batches() const noexcept;
 

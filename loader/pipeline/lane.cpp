@@ -51,11 +51,12 @@ Lane::Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers
             context_.packet_pages, line_, context_.counters),
       batcher_(
           context_.options, context_.plan, device,
-          shards_of(context_.reading.shards().size(), rank, world), context_.ledger, queue_,
-          context_.counters,
+          {rank, world, shards_of(context_.reading.shards().size(), rank, world)}, context_.ledger,
+          queue_, context_.counters,
           {.abandon_pass = [this](auto generation) { return abandon_pass(generation); },
            .repeat_pass = [this](auto epoch, auto generation) { repeat_pass(epoch, generation); },
-           .epoch_over = [this](auto epoch, auto generation) { epoch_over(epoch, generation); }}),
+           .epoch_over = [this](auto epoch, auto generation) { epoch_over(epoch, generation); },
+           .nothing_to_give = [this](std::string_view why) { context_.warn(why); }}),
       first_epoch_(context_.options.batch.epoch),
       next_feed_(first_epoch_),
       // With batches_per_epoch the next pass depends on what this one gives: one at a time.

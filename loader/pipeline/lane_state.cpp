@@ -67,4 +67,20 @@ void LaneState::apply(const BatchMark& mark) {
   current = mark.current;
 }
 
+std::set<std::uint64_t> LaneState::shards() const {
+  std::set<std::uint64_t> numbers;
+  if (!begun || epoch_complete) return numbers;
+  for (const auto& turn : feed.stream.turns) {
+    if (turn.open) numbers.insert(turn.shard);
+  }
+  for (const FeedPosition::Slot& slot : feed.slots) {
+    if (slot.open) numbers.insert(slot.sample.first);
+  }
+  if (current) numbers.insert(current->sample.first);
+  for (const ShuffleOrder* order : {&pixels, &packets}) {
+    for (const ClipId& id : order->held()) numbers.insert(id.shard);
+  }
+  return numbers;
+}
+
 }  // namespace shardreel

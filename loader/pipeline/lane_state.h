@@ -6,12 +6,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <variant>
 #include <vector>
 
 #include "loader/pipeline/memory_plan.h"
 #include "loader/read/sample_stream.h"
+#include "loader/read/shard_content.h"
 #include "loader/shuffle/shuffle_order.h"
 #include "shardreel/error.h"
 
@@ -120,6 +122,11 @@ struct LaneState {
   std::map<SampleKey, SampleProgress> samples;
   ShuffleOrder pixels;
   ShuffleOrder packets;  ///< empty in the frames' domain
+  /// Shards that it refers to, as they were; only in a state that was read.
+  std::map<std::uint64_t, ShardContent> contents;
+
+  /// Numbers of the shards that are open or whose clips are held.
+  [[nodiscard]] std::set<std::uint64_t> shards() const;
 };
 
 }  // namespace shardreel

@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -156,8 +157,19 @@ class Loader::Impl {
 
   LoaderState state() const {
     std::vector<LaneState> states;
-    for (const auto& lane : lanes_) states.push_back(lane->state());
-    return {write_state(options_, reading_.shards(), states)};
+    std::set<std::uint64_t> shards;
+    for (const auto& lane : lanes_) {
+      states.push_back(lane->state());
+      shards.merge(states.back().shards());
+    }
+    auto contents = reading_.contents(shards);
+    // Of shards that this loader has not come to yet, the state that it went on with knows.
+    for (const LaneState& state : states) {
+      for (const auto& [number, content] : state.contents) {
+        if (shards.contains(number)) contents.try_emplace(number, content);
+      }
+    }
+    return {write_state(options_, reading_.shards(), states, contents)};
   }
 
   std::uint64_t release_gpu() {

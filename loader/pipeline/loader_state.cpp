@@ -205,13 +205,17 @@ Result<Json> parse(std::string_view state) {
 }  // namespace
 
 std::string write_state(const LoaderOptions& options, const ShardList& shards,
-                        const std::vector<LaneState>& lanes) {
+                        const std::vector<LaneState>& lanes,
+                        const std::map<std::uint64_t, ShardContent>& contents) {
   nlohmann::ordered_json json = {{"shardreel_state", kVersion}};
   nlohmann::ordered_json& decided = json["options"] = nlohmann::ordered_json::object();
   for (const OptionRow& row : option_rows()) {
     if (is_compared(row.info)) decided[row.info.name] = row.get(options);
   }
   json["shards"] = {{"count", shards.size()}, {"names", fingerprint(shards)}};
+  nlohmann::ordered_json& known = json["shards"]["contents"] = nlohmann::ordered_json::array();
+  for (const auto& [number, content] : contents)
+    known.push_back({number, content.size, content.etag, content.sample});
   nlohmann::ordered_json& all = json["lanes"] = nlohmann::ordered_json::array();
   for (const LaneState& lane : lanes) all.emplace_back(to_json(lane));
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -226,6 +230,7 @@ Result<void> adopt_decisions(std::string_view state, LoaderOptions& options) {
       find_option("shuffle_domain")->set(options, decided.at("shuffle_domain"));
     if (!options.batch.batches_per_epoch)
       find_option("batches_per_epoch")->set(options, decided.at("batches_per_epoch"));
+    if (!options.batch.drop_last) find_option("drop_last")->set(options, decided.at("drop_last"));
     if (options.resource.decode == DecodeDevice::kAuto && decided.at("decode") == "cpu")
       options.resource.decode = DecodeDevice::kCpu;
     return {};
@@ -261,10 +266,21 @@ Result<std::vector<LaneState>> read_state(std::string_view state, const LoaderOp
     if (list.at("count") == Json(shards.size()) && list.at("names") != Json(fingerprint(shards)))
       differ += fmt::format("{}the shards have other names", differ.empty() ? "" : "; ");
     if (!differ.empty()) return refuse("it does not fit: " + differ);
+    // Older programs knew shards by name only.
+    std::map<std::uint64_t, ShardContent> contents;
+    for (const Json& known : list.value("contents", Json::array())) {
+      contents[known.at(0).get<std::uint64_t>()] = {known.at(1).get<std::uint64_t>(),
+                                                    known.at(2).get<std::string>(),
+                                                    known.at(3).get<std::string>()};
+    }
     std::vector<LaneState> all;
     for (const Json& lane : lanes) {
       auto read = lane_from(lane, options, plan);
       if (!read) return std::move(read.error());
+      for (const std::uint64_t number : read->shards()) {
+        if (const auto known = contents.find(number); known != contents.end())
+          read->contents.insert(*known);
+      }
       all.push_back(std::move(*read));
     }
     return all;

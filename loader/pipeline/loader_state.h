@@ -1,6 +1,8 @@
 #pragma once
 // The state of a whole loader as JSON, and whether it fits the options of another one.
 
+#include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,9 +15,11 @@
 
 namespace shardreel {
 
-/// Write the state of all lanes with what decides order and pixels of `options` (complete ones).
+/// Write the state of all lanes with what decides order and pixels of `options` (complete ones),
+/// and the contents of the shards that they refer to.
 std::string write_state(const LoaderOptions& options, const ShardList& shards,
-                        const std::vector<LaneState>& lanes);
+                        const std::vector<LaneState>& lanes,
+                        const std::map<std::uint64_t, ShardContent>& contents);
 
 /// Decide what `options` leave open as the state has it (`auto`, batches of an epoch).
 /// kInvalidOption when the text is no state.

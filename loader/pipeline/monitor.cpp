@@ -34,6 +34,7 @@ struct Monitor::State {
   mutable Mutex mutex;
   mutable ProcessMemory now SHARDREEL_GUARDED_BY(mutex);
   mutable ProcessMemory peak SHARDREEL_GUARDED_BY(mutex);
+  mutable std::uint64_t most_of_files SHARDREEL_GUARDED_BY(mutex) = 0;
   steady_clock::time_point warned_stall SHARDREEL_GUARDED_BY(mutex);
   TrimPacer trims{steady_clock::now()};  ///< the timer's
 
@@ -42,8 +43,16 @@ struct Monitor::State {
     const MutexLock lock(mutex);
     now = memory;
     peak.pss_bytes = std::max(peak.pss_bytes, memory.pss_bytes);
-    peak.rss_bytes = std::max(peak.rss_bytes, memory.rss_bytes);
+    peak.rss_bytes = std::max({peak.rss_bytes, memory.rss_bytes, memory.most_rss_bytes});
     peak.anonymous_bytes = std::max(peak.anonymous_bytes, memory.anonymous_bytes);
+    most_of_files = std::max(most_of_files,
+                             memory.rss_bytes - std::min(memory.rss_bytes, memory.anonymous_bytes));
+    // What came and went between two samples. The mark counts files' pages, too: at that moment
+    // no more of them than were ever seen.
+    if (memory.most_rss_bytes > baseline.most_rss_bytes)
+      peak.anonymous_bytes =
+          std::max(peak.anonymous_bytes,
+                   memory.most_rss_bytes - std::min(memory.most_rss_bytes, most_of_files));
     return memory;
   }
 

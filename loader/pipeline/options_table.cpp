@@ -130,9 +130,10 @@ void add_transform_rows(std::vector<OptionRow>& rows) {
 void add_batch_rows(std::vector<OptionRow>& rows) {
   rows.push_back(whole({"batch_size", "1 or more", "O", "Clips of a batch."},
                        SHARDREEL_MEMBER(batch.batch_size)));
-  rows.push_back(maybe({"drop_last", "true, false; unset = true, but false with shuffle = none",
-                        "O", "Leave out the last batch of an epoch when it is not full."},
-                       TextForm::kBool, SHARDREEL_MEMBER(batch.drop_last), take_bool));
+  rows.push_back(maybe(
+      {"drop_last", "true, false; unset = true, but false with shuffle = none or ranks = exact",
+       "O", "Leave out the last batch of an epoch when it is not full."},
+      TextForm::kBool, SHARDREEL_MEMBER(batch.drop_last), take_bool));
   rows.push_back(whole({"seed", "0 or more", "O", "Every random choice follows from it."},
                        SHARDREEL_MEMBER(batch.seed)));
   rows.push_back(

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -36,6 +37,25 @@ PageCache decide_page_cache(const ShardList& shards) {
   return !all || *all > usable_memory() / 2 ? PageCache::kDrop : PageCache::kKeep;
 }
 
+/// The first rank of an epoch that is to be run that has nothing. All ranks find the same one, so
+/// none of them waits for it. Looks at as many epochs as take no time to speak of.
+struct RankWithoutClips {
+  std::uint64_t epoch = 0, rank = 0;
+};
+std::optional<RankWithoutClips> find_rank_without_clips(const BatchOptions& batch,
+                                                        const EpochLength& length,
+                                                        std::uint64_t world) {
+  constexpr std::uint64_t kMostSteps = 10'000'000;  // ranks and shards that are looked at
+  const std::uint64_t most = std::max<std::uint64_t>(1, kMostSteps / length.steps(world));
+  const std::uint64_t epochs = batch.epochs == 0 ? most : std::min(batch.epochs, most);
+  for (std::uint64_t epoch = batch.epoch; epoch < batch.epoch + epochs; ++epoch) {
+    for (std::uint64_t rank = 0; rank < world; ++rank) {
+      if (length.clips(epoch, rank) == 0) return RankWithoutClips{epoch, rank};
+    }
+  }
+  return std::nullopt;
+}
+
 /// With several equal ranks: how many batches each gives, unless that was said.
 Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
                             const ShardList& shards) {
@@ -55,6 +75,16 @@ Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
                  {}};
   }
   options.batch.batches_per_epoch = length->equal_batches();
+  if (const auto without = find_rank_without_clips(options.batch, *length, world)) {
+    return Error{ErrorCode::kEmptyEpoch,
+                 fmt::format("ranks = equal cannot be met: rank {} of {} has no clips in epoch {}, "
+                             "by the shards' indexes, so there is nothing to repeat. Take fewer "
+                             "ranks, spread the samples over the shards, or use ranks = exact",
+                             without->rank, world, without->epoch),
+                 {},
+                 {},
+                 {}};
+  }
   return {};
 }
 

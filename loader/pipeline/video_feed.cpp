@@ -20,6 +20,13 @@ std::uint64_t clips_before_first_batch(const LoaderOptions& options) {
   return batch;
 }
 
+/// What a picture may take that only the stream itself tells of. An eighth is left for the
+/// converter's rows and the clips' fields.
+std::uint64_t most_decoder_bytes(const MemoryPlan& plan) {
+  const std::uint64_t clips = plan.open_clips * plan.clip_bytes;
+  return (plan.lane_decode_bytes - std::min(clips, plan.lane_decode_bytes)) / 8 * 7;
+}
+
 }  // namespace
 
 VideoFeed::VideoFeed(const LoaderOptions& options, const MemoryPlan& plan, ReadService& reading,
@@ -297,7 +304,8 @@ Result<VideoFile> VideoFeed::open_file(const ReadItem& item, const Sample& sampl
   const VideoFileOptions options{.field = video.name,
                                  .selective = true,
                                  .unit_clips = options_.window.unit_clips,
-                                 .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong};
+                                 .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong,
+                                 .most_decoder_bytes = most_decoder_bytes(plan_)};
   if (!item.index) return VideoFile::open(video.content, options);
   const auto at = item.index->find_ordinal(sample.ordinal);
   const auto known = at ? item.index->video(*at) : std::nullopt;
@@ -386,9 +394,10 @@ std::shared_ptr<UnitJob> VideoFeed::cut_unit(OpenVideo& slot, const UnitOutline&
   }
   job->unit = std::move(**unit);
   if (slot.file->facts().indexed) counters_.bytes_read += outline.payload_bytes;
-  const VideoFacts& facts = slot.file->facts();
-  job->decoder_bytes = job->unit.parameters->decoder_bytes +
-                       converter_scratch_bytes(facts.width, facts.height, options_.transform);
+  const DecodePlan& plan = job->unit.plan;
+  job->decoder_bytes =
+      plan.decoder_bytes +
+      converter_scratch_bytes(plan.picture.width, plan.picture.height, options_.transform);
   job->clip_bytes =
       plan_.clip_bytes + sample.bytes() + window_facts_bytes(options_.window.num_frames);
   slot.clips_left -= job->clips();

@@ -81,6 +81,7 @@ class VideoFeed {
   bool bring_back(const LaneState& from, const SampleKey& key, Looked looked, const Needed& needed,
                   const std::stop_token& stop);
   bool resume_unit(const LaneState& from, Looked looked, const std::stop_token& stop);
+  bool shards_are_as_they_were(const LaneState& from, const std::stop_token& stop);
   bool not_as_it_was(const std::string& what, const std::stop_token& stop);
   void share_record(const LaneState& from, const SampleKey& key, OpenVideo& video);
   static void skip_unit(OpenVideo& video, const UnitOutline& outline);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "loader/pipeline/video_feed.h"
+#include "loader/read/http/http_url.h"
 
 namespace shardreel {
 namespace {
@@ -57,6 +58,28 @@ bool VideoFeed::not_as_it_was(const std::string& what, const std::stop_token& st
           nullptr},
       stop);
   return false;
+}
+
+/// A shard that was written anew under its name may have samples of the same ordinals and windows,
+/// and clips that are not those that the run had.
+bool VideoFeed::shards_are_as_they_were(const LaneState& from, const std::stop_token& stop) {
+  for (const auto& [shard, was] : from.contents) {
+    if (shard >= reading_.shards().size())
+      return not_as_it_was(fmt::format("there is no shard number {}", shard), stop);
+    const std::string name = redacted(reading_.shards().at(shard));
+    const auto now = reading_.look_at(shard, stop);
+    if (!now) {
+      return not_as_it_was(
+          fmt::format("shard {} cannot be opened: {}", name, now.error().describe()), stop);
+    }
+    if (*now && was.differs(**now)) {
+      return not_as_it_was(fmt::format("shard {} was written anew: it had {} when the state was "
+                                       "taken, and has {} now",
+                                       name, was.describe(), (*now)->describe()),
+                           stop);
+    }
+  }
+  return true;
 }
 
 /// Read these samples once more, shard by shard in the list's order, and look at each.
@@ -132,6 +155,7 @@ void VideoFeed::share_record(const LaneState& from, const SampleKey& key, OpenVi
 
 bool VideoFeed::resume(const LaneState& from, const SampleStreamOptions& reading,
                        const std::stop_token& stop) {
+  if (!shards_are_as_they_were(from, stop)) return false;
   records_.clear();
   std::map<SampleKey, Needed> needed;
   for (const ClipId& id : from.pixels.held()) needed[key_of(id)].windows.insert(id.window);

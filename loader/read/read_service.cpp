@@ -55,6 +55,32 @@ void ReadService::index_ignored(const std::string& url, const Error& why) {
   warn_(fmt::format("the index of {} is not used: {}", url, why.describe()));
 }
 
+std::map<std::uint64_t, ShardContent> ReadService::contents(
+    const std::set<std::uint64_t>& numbers) const {
+  const MutexLock lock(mutex_);
+  std::map<std::uint64_t, ShardContent> known;
+  for (const std::uint64_t number : numbers) {
+    if (const auto found = contents_.find(number); found != contents_.end()) known.insert(*found);
+  }
+  return known;
+}
+
+Result<std::optional<ShardContent>> ReadService::look_at(std::uint64_t number,
+                                                         const std::stop_token& stop) {
+  auto stream = open_source(shards_.at(number), options_, loop_, &remote_, stop);
+  if (!stream) return std::move(stream.error());
+  return look_at_content(**stream);
+}
+
+/// A shard that cannot be looked at is none that a state can be compared by; reading it says why.
+void ReadService::note_content(std::uint64_t number, const ByteStream& stream) {
+  if (may_block(shards_.at(number)) && !is_remote(shards_.at(number))) return;
+  const auto content = look_at_content(stream);
+  if (!content || !*content) return;
+  const MutexLock lock(mutex_);
+  contents_.insert_or_assign(number, **content);
+}
+
 std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlotOptions options,
                                                   std::shared_ptr<Signal> news,
                                                   std::stop_token stop) {
@@ -68,9 +94,10 @@ std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlo
   options.index_ignored = [this, name = redacted(url)](const Error& why) {
     index_ignored(name, why);
   };
-  auto open = [this, url, stop = std::move(stop)]() -> Result<std::unique_ptr<ByteStream>> {
+  auto open = [this, number, url, stop = std::move(stop)]() -> Result<std::unique_ptr<ByteStream>> {
     auto stream = open_source(url, options_, loop_, &remote_, stop);
     if (!stream) return stream.error();
+    note_content(number, **stream);
     return stoppable(std::move(*stream), stop);
   };
   auto post = [pool](std::function<void()> job) {

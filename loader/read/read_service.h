@@ -4,7 +4,9 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stop_token>
 #include <string>
@@ -13,6 +15,7 @@
 #include "loader/base/mutex.h"
 #include "loader/memory/memory_budget.h"
 #include "loader/read/http/remote_sources.h"
+#include "loader/read/shard_content.h"
 #include "loader/read/shard_slot.h"
 #include "shardreel/options.h"
 #include "shardreel/shard_url.h"
@@ -46,6 +49,12 @@ class ReadService {
   std::shared_ptr<ShardSlot> open_slot(std::uint64_t number, ShardSlotOptions options,
                                        std::shared_ptr<Signal> news, std::stop_token stop);
 
+  /// The contents of these shards, as far as they were opened and tell it. Thread-safe.
+  [[nodiscard]] std::map<std::uint64_t, ShardContent> contents(
+      const std::set<std::uint64_t>& numbers) const;
+  /// Open shard `number` for a look at its content now; nothing where it cannot tell.
+  Result<std::optional<ShardContent>> look_at(std::uint64_t number, const std::stop_token& stop);
+
   /// Warn once a run that an index, or a part of it, is not used. Thread-safe.
   void index_ignored(const std::string& url, const Error& why);
 
@@ -63,8 +72,11 @@ class ReadService {
   const std::function<void(std::string_view)> warn_;
   RemoteSources remote_;
   std::atomic<std::uint64_t> shards_opened_{0};
-  Mutex mutex_;
-  std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);  // urls
+  void note_content(std::uint64_t number, const ByteStream& stream);
+
+  mutable Mutex mutex_;
+  std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);                    // urls
+  std::map<std::uint64_t, ShardContent> contents_ SHARDREEL_GUARDED_BY(mutex_);  // by number
   std::unique_ptr<Pools> pools_;
 };
 

@@ -147,7 +147,8 @@ void ClipCutter::pad(Making& making, ClipInfo& info) const {
   }
 }
 
-void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
+void ClipCutter::close(std::size_t clip, const std::optional<Error>& why) {
+  const std::optional<Error>& cause = refused_ ? refused_ : why;
   Making& making = making_[clip];
   const Window& window = unit_.windows[clip];
   ClipResult result;
@@ -167,6 +168,7 @@ void ClipCutter::close(std::size_t clip, const std::optional<Error>& cause) {
     result.lost = settled.error();
   } else if (cause && !complete && cause->code != ErrorCode::kDecodeError) {
     result.lost = *cause;
+    result.lost->at(context_.sample->shard, context_.sample->key);
   } else if (making.corrupt && !keeps_corrupt) {
     lose(ErrorCode::kDecodeError,
          fmt::format("window {}: the decoder flagged a frame as corrupt{}", window.ordinal,

@@ -45,6 +45,8 @@ class ClipCutter final : public FrameSink {
   ~ClipCutter() override;
 
   Result<void> frame(const AVFrame& frame, const WantedFrame& wanted, bool corrupt) override;
+  /// Clips that lack frames from now on lack them for this reason.
+  void refused(const Error& why) override { refused_ = why; }
 
   /// The unit is over: finish what is left by `short_policy`; `cause` says why frames are missing.
   void finish(const std::optional<Error>& cause);
@@ -55,7 +57,7 @@ class ClipCutter final : public FrameSink {
   struct Making;
   Result<void> write_slot(const AVFrame& frame, Making& making, std::uint32_t slot);
   void finish_before(std::int64_t frame);
-  void close(std::size_t clip, const std::optional<Error>& cause);
+  void close(std::size_t clip, const std::optional<Error>& why);
   void pad(Making& making, ClipInfo& info) const;
   Result<void> bring_down(Making& making);
   [[nodiscard]] std::span<std::byte> slot(Making& making, std::uint32_t index) const;
@@ -69,6 +71,7 @@ class ClipCutter final : public FrameSink {
   const Orientation orientation_;
   std::vector<Making> making_;
   std::size_t next_ = 0;  // clips before it are emitted
+  std::optional<Error> refused_;
   std::uint64_t frames_written_ = 0;
   // The slot the current frame was last converted into, to copy from when the geometry is the same.
   std::span<const std::byte> converted_;

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Two ranks on few and on odd numbers of shards: with ranks = equal they take equally many steps and end
+"""Ranks on few and on odd numbers of shards: with ranks = equal they take equally many steps and end
 together, with ranks = exact every clip comes once.
 
     ranks_test.py SHARDREEL WORK_FOLDER [UNITTEST ARGUMENTS]
@@ -9,10 +9,13 @@ the other would wait for it in vain, and the group's time limit would end the te
 """
 
 import glob
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import unittest
 
 import support
@@ -32,7 +35,8 @@ OPTIONS = {**SMALL, "width": 32, "height": 32, "num_frames": 4, "tensors": "dlpa
 del OPTIONS["rank"], OPTIONS["world_size"]  # these come from the environment, as in a job
 EPOCHS = 2
 
-# One rank, which makes several runs; prints for each the clips of each batch of each epoch.
+# One rank, which makes several runs; prints for each the clips of each batch of each epoch. Where ranks end
+# at different times ("until_all_end"), each says before every step whether it has a batch.
 RANK = """
 import datetime, json, sys
 import shardreel
@@ -45,6 +49,15 @@ for shards, options in runs:
         seen = []
         for epoch in range(epochs):
             seen.append([])
+            if step_together == "until_all_end":
+                batches, more = iter(loader), torch.ones(1)
+                while more.item():
+                    batch = next(batches, None)
+                    more = torch.tensor([0.0 if batch is None else 1.0])
+                    torch.distributed.all_reduce(more)
+                    if batch is not None:
+                        seen[-1].append(batch.ids)
+                continue
             for batch in loader:
                 seen[-1].append(batch.ids)
                 if step_together:
@@ -53,6 +66,8 @@ for shards, options in runs:
                     assert ranks.item() == torch.distributed.get_world_size(), ranks
         print(json.dumps(seen))
 """
+
+UNEVEN = [1, 3, 7]  # samples of three shards: less than a batch for some ranks, nothing for others
 
 patterns = {}
 
@@ -63,14 +78,28 @@ def setUpModule():
         patterns[count] = support.pack(clips, os.path.join(WORK, f"shards-{count}"), samples)
 
 
-def job(runs, step_together):
-    """Make `runs`, pairs of shards and options, on two ranks; return for each run what each of them saw:
+def uneven_shards():
+    """Three shards of so many samples of one window each."""
+    videos = glob.glob(os.path.join(support.make_clips(VIDEOS), "**", "*.mp4"), recursive=True)
+    with open(sorted(videos)[0], "rb") as file:
+        video = file.read()
+    for number, samples in enumerate(UNEVEN):
+        with tarfile.open(os.path.join(WORK, f"uneven-{number}.tar"), "w") as tar:
+            for sample in range(samples):
+                info = tarfile.TarInfo(f"s{number}_{sample}.mp4")
+                info.size = len(video)
+                tar.addfile(info, io.BytesIO(video))
+    return os.path.join(WORK, "uneven-{0..2}.tar")
+
+
+def job(runs, step_together, world=2):
+    """Make `runs`, pairs of shards and options, on some ranks; return for each run what each of them saw:
     [rank][epoch][batch][clip]."""
     argument = json.dumps([[(shards, {**OPTIONS, **options}) for shards, options in runs], EPOCHS, step_together])
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(support.free_port())}
+    place = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(support.free_port())}
     ranks = [subprocess.Popen([sys.executable, "-c", RANK, argument], text=True,
                               env={**os.environ, **place, "RANK": rank},
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in ("0", "1")]
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) for rank in map(str, range(world))]
     try:
         finished = [rank.communicate(timeout=240) for rank in ranks]
     finally:
@@ -123,6 +152,62 @@ class RanksTest(unittest.TestCase):
     def test_equal_ranks_say_what_they_need(self):
         with self.assertRaisesRegex(shardreel.OptionError, "batches_per_epoch"):
             shardreel.Loader(patterns[2], **OPTIONS, ranks="equal", rank=0, world_size=2).open()
+
+    def check_exact(self, world, together):
+        runs = [(uneven_shards(), {"ranks": "exact", "windows_per_video": 1, **more})
+                for more in ({}, {"shuffle": "none"}, {"shuffle_domain": "packets"})]
+        for (_, options), ranks in zip(runs, job(runs, together, world)):
+            with self.subTest(world=world, **options):
+                for epoch in range(EPOCHS):
+                    samples = sorted(tuple(clip[1:3]) for rank in ranks for clip in flat(rank[epoch]))
+                    self.assertEqual(samples, [(s, k) for s, count in enumerate(UNEVEN) for k in range(count)])
+                    for rank in ranks:
+                        self.assertTrue(all(len(batch) == 4 for batch in rank[epoch][:-1]))
+
+    def test_exact_ranks_with_less_than_a_batch_end_well(self):
+        for world in (2, 3, 4, 5, 8):  # of eight ranks, one has nothing
+            self.check_exact(world, False)
+
+    @unittest.skipUnless(GLOO, "SKIPPED: torch with gloo cannot be imported")
+    def test_exact_ranks_step_together_in_a_process_group(self):
+        self.check_exact(2, "until_all_end")
+        self.check_exact(3, "until_all_end")
+
+    def test_equal_ranks_over_uneven_shards_take_as_many_steps(self):
+        for world in (2, 3, 4, 5):
+            runs = [(uneven_shards(), {"ranks": "equal", "windows_per_video": 1, "batches_per_epoch": 3})]
+            for ranks in job(runs, GLOO, world):
+                for rank in ranks:
+                    self.assertEqual([[len(batch) for batch in epoch] for epoch in rank], [[4] * 3] * EPOCHS)
+
+    def test_a_rank_that_must_fail_says_so_before_its_first_batch(self):
+        broken = os.path.join(WORK, "broken.tar")
+        with open(broken, "wb") as file:
+            file.write(b"no archive" * 1000)
+        good = os.path.join(WORK, "uneven-2.tar")
+        uneven_shards()
+        options = {**OPTIONS, "ranks": "equal", "batches_per_epoch": 2, "shuffle": "none", "windows_per_video": 1,
+                   "world_size": 2, "max_skip_ratio": 1}
+        with shardreel.Loader([good, broken], **options, rank=0) as fine:
+            self.assertEqual(len(list(fine)), 2)
+        with shardreel.Loader([good, broken], **options, rank=1) as failing:
+            with self.assertRaisesRegex(shardreel.DataError, "rank 1 of 2.*broken.tar.*other ranks wait"):
+                failing.next()
+
+    def test_equal_ranks_are_refused_together_where_indexes_tell_that_one_has_nothing(self):
+        folder, shards = os.path.join(WORK, "one-empty"), uneven_shards()
+        os.makedirs(folder, exist_ok=True)
+        with tarfile.open(os.path.join(folder, "b.tar"), "w") as tar:
+            info = tarfile.TarInfo("only.txt")
+            info.size = 2
+            tar.addfile(info, io.BytesIO(b"no"))
+        shutil.copy(shards.replace("{0..2}", "2"), os.path.join(folder, "a.tar"))
+        urls = [os.path.join(folder, name) for name in ("a.tar", "b.tar")]
+        subprocess.run([support.SHARDREEL, "index", *urls], check=True, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        for rank in (0, 1):
+            with self.assertRaisesRegex(shardreel.DataError, "rank [01] of 2 has no clips in epoch 0"):
+                shardreel.Loader(urls, **OPTIONS, ranks="equal", rank=rank, world_size=2).open()
 
     def test_exact_ranks_share_all_clips(self):
         runs = [(shards, {"ranks": "exact", "drop_last": False}) for shards in patterns.values()]

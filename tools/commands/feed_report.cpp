@@ -162,8 +162,8 @@ std::string report_text(const Metrics& m, const FeedOutcome& outcome) {
   if (!m.gpu_sessions.empty())
     text += fmt::format("gpu sessions   {}\n", counts_text(m.gpu_sessions));
   text += fmt::format("first batch    after {:.2f} s\n", m.first_batch_seconds);
-  text += fmt::format("memory         peak PSS {}, ledger peak {} ({})\n",
-                      format_bytes(m.peak_pss_bytes), format_bytes(m.ledger_peak_bytes), peaks);
+  text += fmt::format("memory         peak RSS {}, ledger peak {} ({})\n",
+                      format_bytes(m.peak_rss_bytes), format_bytes(m.ledger_peak_bytes), peaks);
   text += fmt::format("order digest   {}\n", hex(order));
   if (pixels) text += fmt::format("pixel digest   {}\n", hex(*pixels));
   if (!m.verdict.empty()) text += m.verdict + "\n";

@@ -74,9 +74,11 @@ struct Metrics {
   std::map<std::string, TagUse> ledger;             ///< by tag
   std::uint64_t ledger_peak_bytes = 0;              ///< of all tags together, at one moment
   std::uint64_t pss_bytes = 0, peak_pss_bytes = 0;  ///< what the kernel says (sampled every second)
+  /// The peak is the kernel's own high-water mark since the program began, with files' pages.
   std::uint64_t rss_bytes = 0, peak_rss_bytes = 0;
   /// Of the resident memory what no file backs, which is what the ledger counts; other processes
-  /// that begin and end do not change it. `baseline`: after open, with nothing in flight.
+  /// that begin and end do not change it. `baseline`: after open, with nothing in flight. The peak
+  /// is the greatest sample, or what the high-water mark says that it was in between.
   std::uint64_t baseline_anonymous_bytes = 0, peak_anonymous_bytes = 0;
 
   std::vector<Error> first_failures;  ///< the first 100, in sequence, lane by lane

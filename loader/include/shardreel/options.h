@@ -120,7 +120,8 @@ struct TransformOptions {
 struct BatchOptions {
   ShuffleMode shuffle = ShuffleMode::kAll;
   std::uint32_t batch_size = 8;
-  std::optional<bool> drop_last;  ///< unset = true, but false with shuffle = none
+  /// Unset = true, but false with shuffle = none or ranks = exact.
+  std::optional<bool> drop_last;
   std::uint64_t seed = 0;
   std::uint64_t epoch = 0;   ///< the first one
   std::uint64_t epochs = 1;  ///< how many; 0 = endless
@@ -132,7 +133,7 @@ struct BatchOptions {
   std::uint32_t held_batches = 2;  ///< per lane, that the consumer keeps at a time; decides nothing
 
   [[nodiscard]] bool drops_last() const {
-    return drop_last.value_or(shuffle != ShuffleMode::kNone);
+    return drop_last.value_or(shuffle != ShuffleMode::kNone && ranks != RankMode::kExact);
   }
 };
 

@@ -24,6 +24,7 @@ class RemoteObject final : public RandomAccess {
                ObjectIdentity identity, std::vector<std::byte> head, std::stop_token stop);
   ~RemoteObject() override;
 
+  [[nodiscard]] const ObjectIdentity& identity() const noexcept { return identity_; }
   [[nodiscard]] std::uint64_t size() const noexcept override { return size_; }
   Result<std::size_t> read_at(std::uint64_t offset, std::span<std::byte> into) const override;
   Result<void> read_pieces(std::span<const ReadPiece> pieces) const override;

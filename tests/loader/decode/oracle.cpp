@@ -145,6 +145,7 @@ Decoded decode_windows(VideoFile& video, std::vector<Window> windows, VideoDecod
     decoded.total.errors += report->errors;
     if (!decoded.total.first_error) decoded.total.first_error = report->first_error;
     decoded.reused += report->contexts_reused ? 1 : 0;
+    decoded.decoder_bytes = std::max(decoded.decoder_bytes, (*unit)->plan.decoder_bytes);
     decoded.peak_frame_bytes = std::max(decoded.peak_frame_bytes, decoder.peak_frame_bytes());
   }
   if (decoded.failures.empty() && decoded.units != planned)

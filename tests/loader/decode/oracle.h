@@ -30,6 +30,7 @@ struct Decoded {
   DecodeReport total;
   std::uint64_t units = 0, reused = 0, packet_bytes = 0, promised_bytes = 0;
   std::uint64_t peak_frame_bytes = 0;
+  std::uint64_t decoder_bytes = 0;  ///< that units were planned with at most
   std::vector<std::string> failures;
   std::vector<std::uint64_t> window_ordinals;  ///< in the order units gave them
 };

@@ -51,7 +51,6 @@ void expect_same_facts(const VideoFacts& x, const VideoFacts& y) {
 
 void expect_same_parameters(const VideoFile& a, const VideoFile& b) {
   const StreamParameters &p = *a.parameters(), &q = *b.parameters();
-  EXPECT_EQ(p.decoder_bytes, q.decoder_bytes);
   EXPECT_EQ(p.quarter_turns, q.quarter_turns);
   EXPECT_EQ(p.mirror, q.mirror);
   EXPECT_EQ(p.recyclable, q.recyclable);

@@ -6,8 +6,11 @@
 #include <gtest/gtest.h>
 #include <xxhash.h>
 
+#include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
@@ -15,8 +18,10 @@
 
 #include "shardreel/loader.h"
 #include "tests/loader/pipeline/small_loader.h"
+#include "tests/support/fault_server.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_shards.h"
+#include "tools/commands/index_build.h"
 
 namespace shardreel {
 namespace {
@@ -270,6 +275,88 @@ TEST_F(ResumeTest, ChangedShardsEndTheRun) {
   } catch (const ShardreelError& error) {
     EXPECT_THAT(error.error().describe(), ::testing::HasSubstr("does not fit"));
   }
+}
+
+/// What a loader that goes on with this state says; empty when it runs to its end.
+std::string end_of(const LoaderOptions& options, const LoaderState& state) {
+  try {
+    Loader loader = Loader::open(options, state);
+    while (loader.next() || loader.epoch() < options.batch.epochs) {
+    }
+    return {};
+  } catch (const ShardreelError& error) {
+    EXPECT_EQ(error.error().code, ErrorCode::kInvalidOption);
+    return error.error().describe();
+  }
+}
+
+std::string without_contents(const std::string& state) {
+  auto json = nlohmann::json::parse(state);
+  EXPECT_FALSE(json.at("shards").at("contents").empty());
+  json.at("shards").erase("contents");
+  return json.dump();
+}
+
+// A shard that was written anew under its name has samples and windows of the same numbers: only
+// its content tells.
+TEST_F(ResumeTest, AShardThatWasWrittenAnewIsNoticed) {
+  for (const bool indexed : {false, true}) {
+    SCOPED_TRACE(indexed);
+    ScratchDir dir, other;
+    const NumberedShards shards = make_numbered_shards(dir, 2, 8);
+    const NumberedShards others = make_numbered_shards(other, 1, 9);
+    for (const std::string& path : shards.paths) {
+      if (!indexed) continue;
+      const tools::IndexBuildOptions build{.video_fields = InputOptions().video_fields};
+      ASSERT_EQ(tools::index_shard(path, build, {}).state, tools::IndexState::kWritten);
+    }
+    LoaderOptions all = options();
+    all.input.urls = shards.paths;
+    Loader loader = Loader::open(all);
+    take(loader, 0, 3);
+    const LoaderState state = loader.state_dict();
+    loader.stop();
+    // A copy in its place, with other times, is the same shard.
+    std::filesystem::copy_file(shards.paths[0], other / "copy.tar");
+    std::filesystem::rename(other / "copy.tar", shards.paths[0]);
+    std::filesystem::last_write_time(shards.paths[1],
+                                     std::filesystem::file_time_type::clock::now());
+    EXPECT_EQ(end_of(all, state), "");
+    EXPECT_EQ(end_of(all, {without_contents(state.json)}), "") << "a state of an older program";
+    const auto size = std::filesystem::file_size(shards.paths[0]);
+    std::filesystem::copy_file(others.paths[0], shards.paths[0],
+                               std::filesystem::copy_options::overwrite_existing);
+    EXPECT_THAT(end_of(all, state),
+                ::testing::AllOf(::testing::HasSubstr(shards.paths[0] + " was written anew"),
+                                 ::testing::HasSubstr(fmt::format("{} bytes", size)),
+                                 ::testing::HasSubstr(fmt::format(
+                                     "{} bytes", std::filesystem::file_size(others.paths[0])))));
+  }
+}
+
+TEST_F(ResumeTest, AnObjectThatWasWrittenAnewIsNoticed) {
+  ScratchDir dir;
+  const NumberedShards shards = make_numbered_shards(dir, 1, 8);
+  std::ifstream file(shards.paths[0], std::ios::binary);
+  const std::string content{std::istreambuf_iterator<char>(file), {}};
+  std::atomic<bool> rewritten = false;
+  testing::FaultServer server([&](const testing::SeenRequest& request) {
+    return testing::range_reply(request, content, rewritten ? "\"two\"" : "\"one\"");
+  });
+  LoaderOptions all = options();
+  all.input.urls = {server.url("/a.tar")};
+  LoaderState state;
+  {
+    Loader loader = Loader::open(all);
+    take(loader, 0, 3);
+    state = loader.state_dict();
+  }
+  EXPECT_EQ(end_of(all, state), "");
+  rewritten = true;
+  EXPECT_THAT(end_of(all, state),
+              ::testing::AllOf(::testing::HasSubstr("a.tar was written anew"),
+                               ::testing::HasSubstr("ETag \"one\" when the state was taken"),
+                               ::testing::HasSubstr("ETag \"two\" now")));
 }
 
 }  // namespace
