@@ -13,6 +13,7 @@
 #include "loader/media/frame_geometry.h"
 #include "loader/read/http/http_url.h"
 #include "loader/read/open_source.h"
+#include "loader/read/stoppable.h"
 #include "loader/window/window_plan.h"
 #include "shardreel/shard_reader.h"
 
@@ -92,7 +93,8 @@ Cost look_at(std::unique_ptr<ByteStream> stream, const std::string& shard,
 
 }  // namespace
 
-DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards) {
+DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards,
+                           const std::stop_token& stop) {
   const auto chosen = [](ShuffleDomain domain, const std::string& why) {
     return DomainChoice{domain,
                         fmt::format("shuffle_domain = auto is {}: {}",
@@ -110,11 +112,11 @@ DomainChoice choose_domain(const LoaderOptions& options, const ShardList& shards
         ShuffleDomain::kFrames,
         fmt::format("the first shard, {}, cannot be looked at before the run", redacted(shard)));
   boost::asio::io_context loop;
-  auto stream = open_source(shard, options.input, loop, nullptr, std::stop_token());
+  auto stream = open_source(shard, options.input, loop, nullptr, stop);
   if (!stream)
     return chosen(ShuffleDomain::kFrames,
                   "the first shard cannot be opened: " + stream.error().message);
-  const Cost cost = look_at(std::move(*stream), shard, options);
+  const Cost cost = look_at(stoppable(std::move(*stream), stop), shard, options);
   if (cost.clips == 0 || cost.packets_at_least == 0)
     return chosen(ShuffleDomain::kFrames,
                   fmt::format("the first {} samples of {} give no clips", kLookedAt, shard));

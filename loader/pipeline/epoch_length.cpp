@@ -130,7 +130,7 @@ EpochLength::EpochLength(const LoaderOptions& options, std::uint64_t world, std:
       parts_(shards * modulo_) {}
 
 Result<EpochLength> EpochLength::measure(const LoaderOptions& options, const MemoryPlan& plan,
-                                         const ShardList& shards) {
+                                         const ShardList& shards, const std::stop_token& stop) {
   const std::uint64_t world = *options.batch.world_size * plan.lanes;
   // Before anything of the list's size is made: most lists without indexes end here.
   {
@@ -139,6 +139,8 @@ Result<EpochLength> EpochLength::measure(const LoaderOptions& options, const Mem
   }
   EpochLength length(options, world, shards.size());
   for (std::uint64_t s = 0; s < shards.size(); ++s) {
+    if (stop.stop_requested())
+      return Error{ErrorCode::kStopped, "stopped while reading the shards' indexes", {}, {}, {}};
     ClipCounter counter(options, plan, shards.at(s));
     if (auto opened = counter.open(); !opened) return std::move(opened.error());
     for (std::uint64_t i = 0; i < counter.index().count(); ++i) {

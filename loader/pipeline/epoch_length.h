@@ -2,6 +2,7 @@
 // How many clips an epoch has, before it runs: counted from the shards' indexes.
 
 #include <cstdint>
+#include <stop_token>
 #include <vector>
 
 #include "loader/pipeline/memory_plan.h"
@@ -17,9 +18,9 @@ class EpochLength {
  public:
   /// Read the index of every shard, for options that are resolved except for `batches_per_epoch`.
   /// An error names the shard that makes the length unknowable (no index, a stale one, one made for
-  /// other fields), and what would help.
+  /// other fields), and what would help; kStopped when `stop` was asked for.
   static Result<EpochLength> measure(const LoaderOptions& options, const MemoryPlan& plan,
-                                     const ShardList& shards);
+                                     const ShardList& shards, const std::stop_token& stop = {});
 
   /// Clips of all ranks together: the same in every epoch.
   [[nodiscard]] std::uint64_t all_clips() const noexcept { return all_clips_; }

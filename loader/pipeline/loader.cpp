@@ -111,6 +111,7 @@ class Loader::Impl {
   void stop() noexcept {
     const std::lock_guard lock(stop_mutex_);
     if (std::exchange(stopped_, true)) return;
+    measuring_.request_stop();
     closed_ = (steady_clock::now() - opened_).count();
     for (const auto& lane : lanes_) lane->interrupt();
     decoding_.stop();
@@ -148,7 +149,8 @@ class Loader::Impl {
     const auto& given = options_.batch.batches_per_epoch;
     if (given) return EpochSize{*given * options_.batch.batch_size, *given};
     std::call_once(measured_, [this] {
-      if (auto length = EpochLength::measure(options_, plan_, reading_.shards()))
+      if (auto length =
+              EpochLength::measure(options_, plan_, reading_.shards(), measuring_.get_token()))
         length_ = std::move(*length);
     });
     if (!length_) return std::nullopt;
@@ -195,7 +197,7 @@ class Loader::Impl {
   }
 
   static std::unique_ptr<Impl> make(const LoaderOptions& options, const LoaderState* from,
-                                    LogCallback log);
+                                    LogCallback log, const std::stop_token& stop);
 
   const LoaderOptions& options() const { return options_; }
   const LogCallback& log() const { return log_; }
@@ -287,6 +289,7 @@ class Loader::Impl {
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::thread event_thread_;
 
+  std::stop_source measuring_;
   std::once_flag measured_;
   std::optional<EpochLength> length_;
 
@@ -296,10 +299,11 @@ class Loader::Impl {
 };
 
 std::unique_ptr<Loader::Impl> Loader::Impl::make(const LoaderOptions& options,
-                                                 const LoaderState* from, LogCallback log) {
+                                                 const LoaderState* from, LogCallback log,
+                                                 const std::stop_token& stop) {
   LoaderOptions asked = options;
   if (from != nullptr) adopt_decisions(from->json, asked).value();
-  Resolved resolved = resolve(asked, process_environment()).value();
+  Resolved resolved = resolve(asked, process_environment(), ResolveTo::kRun, stop).value();
   ShardList shards = resolve_shards(asked).value();
   std::vector<LaneState> lanes;
   if (from != nullptr)
@@ -315,15 +319,16 @@ std::unique_ptr<Loader::Impl> Loader::Impl::make(const LoaderOptions& options,
   return impl;
 }
 
-Loader Loader::open(const LoaderOptions& options, LogCallback log) {
-  return Loader(Impl::make(options, nullptr, std::move(log)));
+Loader Loader::open(const LoaderOptions& options, LogCallback log, const std::stop_token& stop) {
+  return Loader(Impl::make(options, nullptr, std::move(log), stop));
 }
-Loader Loader::open(const LoaderOptions& options, const LoaderState& from, LogCallback log) {
-  return Loader(Impl::make(options, &from, std::move(log)));
+Loader Loader::open(const LoaderOptions& options, const LoaderState& from, LogCallback log,
+                    const std::stop_token& stop) {
+  return Loader(Impl::make(options, &from, std::move(log), stop));
 }
 void Loader::load_state_dict(const LoaderState& from) {
   impl_->stop();
-  impl_ = Impl::make(impl_->options(), &from, impl_->log());
+  impl_ = Impl::make(impl_->options(), &from, impl_->log(), {});
 }
 LoaderState Loader::state_dict() const { return impl_->state(); }
 

@@ -57,12 +57,13 @@ std::optional<RankWithoutClips> find_rank_without_clips(const BatchOptions& batc
 }
 
 /// With several equal ranks: how many batches each gives, unless that was said.
-Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan,
-                            const ShardList& shards) {
+Result<void> decide_batches(LoaderOptions& options, const MemoryPlan& plan, const ShardList& shards,
+                            const std::stop_token& stop) {
   const std::uint64_t world = *options.batch.world_size * plan.lanes;
   if (world == 1 || options.batch.ranks != RankMode::kEqual || options.batch.batches_per_epoch)
     return {};
-  const auto length = EpochLength::measure(options, plan, shards);
+  const auto length = EpochLength::measure(options, plan, shards, stop);
+  if (!length && length.error().code == ErrorCode::kStopped) return length.error();
   if (!length) {
     return Error{ErrorCode::kInvalidOption,
                  fmt::format("ranks = equal over {} ranks needs batches_per_epoch, because how "
@@ -118,7 +119,7 @@ Result<ShardList> resolve_shards(const LoaderOptions& options) {
 }
 
 Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment,
-                         ResolveTo purpose) {
+                         ResolveTo purpose, const std::stop_token& stop) {
   Resolved resolved;
   resolved.options = options;
   LoaderOptions& all = resolved.options;
@@ -171,17 +172,19 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   const auto shards = resolve_shards(all);
   if (!shards) return shards.error();
   if (all.resource.shuffle_domain == ShuffleDomain::kAuto) {
-    const DomainChoice choice = choose_domain(all, *shards);
+    const DomainChoice choice = choose_domain(all, *shards, stop);
     all.resource.shuffle_domain = choice.domain;
     resolved.domain_reason = choice.why;
   }
 
+  if (stop.stop_requested())
+    return Error{ErrorCode::kStopped, "stopped while opening the loader", {}, {}, {}};
   if (all.input.page_cache == PageCache::kAuto) all.input.page_cache = decide_page_cache(*shards);
 
   auto plan = make_memory_plan(all);
   if (!plan) return plan.error();
   resolved.plan = *plan;
-  if (auto equal = decide_batches(all, resolved.plan, *shards); !equal) return equal.error();
+  if (auto equal = decide_batches(all, resolved.plan, *shards, stop); !equal) return equal.error();
   if (all.batch.shuffle == ShuffleMode::kAll) {
     all.resource.shuffle_bytes =
         std::to_string(plan->lanes * (plan->lane_shuffle_bytes + plan->lane_packet_tier_bytes));

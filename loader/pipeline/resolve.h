@@ -1,6 +1,7 @@
 #pragma once
 // From the options a user gave to those in force: everything unset or automatic decided, once.
 
+#include <stop_token>
 #include <string>
 
 #include "loader/pipeline/memory_plan.h"
@@ -29,8 +30,9 @@ enum class ResolveTo { kRun, kPlan };
 
 /// Validate, decide and plan. Reads nothing but the first shard's size, except for `shuffle_domain
 /// = auto` (choose_domain.h) and the indexes of all shards where equal ranks take them to know
-/// `batches_per_epoch`. kInvalidOption lists every problem, kMemory names what would do.
+/// `batches_per_epoch`. kInvalidOption lists every problem, kMemory names what would do; kStopped
+/// when `stop` was asked for.
 Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& environment,
-                         ResolveTo purpose = ResolveTo::kRun);
+                         ResolveTo purpose = ResolveTo::kRun, const std::stop_token& stop = {});
 
 }  // namespace shardreel

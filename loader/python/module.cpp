@@ -4,7 +4,9 @@
 #include <pybind11/stl.h>
 
 #include <chrono>
+#include <future>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -35,6 +37,83 @@ py::str text(std::string_view bytes) {
                            text(error.shard), text(error.key), offset);
   throw py::error_already_set();
 }
+
+/// Where the loader's lines go. What the callback raises is kept until the caller's next call can
+/// raise it, whichever thread the line came from. Used with the interpreter's lock.
+class LogSink {
+ public:
+  explicit LogSink(py::object callback) : callback_(std::move(callback)) {}
+
+  /// Takes the interpreter's lock itself.
+  void say(LogLevel level, std::string_view line) {
+    if (Py_IsInitialized() == 0) return;
+    const py::gil_scoped_acquire locked;
+    try {
+      callback_(level == LogLevel::kWarning, text(line));
+    } catch (const py::error_already_set& raised) {
+      keep(raised);
+    }
+  }
+
+  /// Of several the first is raised, an interrupt before all others; those are its context.
+  void keep(const py::error_already_set& raised) {
+    py::object other = raised.value();
+    if (raised.trace()) PyException_SetTraceback(other.ptr(), raised.trace().ptr());
+    if (!kept_) {
+      kept_ = std::move(other);
+      return;
+    }
+    if (interrupts(other) && !interrupts(kept_)) std::swap(kept_, other);
+    py::object last = kept_;
+    for (int depth = 0; depth < kMostKept; ++depth) {
+      if (last.is(other)) return;  // the same object once more
+      auto before = py::reinterpret_steal<py::object>(PyException_GetContext(last.ptr()));
+      if (!before) return PyException_SetContext(last.ptr(), other.release().ptr());
+      last = std::move(before);
+    }
+    discard(other);
+  }
+
+  [[nodiscard]] bool has_kept() const { return static_cast<bool>(kept_); }
+  void raise_kept() {
+    if (!kept_) return;
+    restore(std::exchange(kept_, py::object()));
+    throw py::error_already_set();
+  }
+
+  /// Where nothing can be raised, because the loader dies: an interrupt reaches the main thread
+  /// all the same, anything else is shown as what other destructors raise.
+  void leave_kept() {
+    if (!kept_) return;
+    py::object left = std::exchange(kept_, py::object());
+    const auto raise_later = [](void* value) {
+      restore(py::reinterpret_steal<py::object>(static_cast<PyObject*>(value)));
+      return -1;
+    };
+    if (interrupts(left) && Py_AddPendingCall(raise_later, left.ptr()) == 0)
+      left.release();
+    else
+      discard(left);
+  }
+
+ private:
+  static constexpr int kMostKept = 16;
+  static bool interrupts(const py::object& raised) {
+    return PyObject_IsInstance(raised.ptr(), PyExc_Exception) == 0;
+  }
+  static void restore(py::object raised) {
+    PyObject* const trace = PyException_GetTraceback(raised.ptr());
+    PyObject* const type = py::type::of(raised).release().ptr();
+    PyErr_Restore(type, raised.release().ptr(), trace);
+  }
+  static void discard(const py::object& raised) {
+    restore(raised);
+    PyErr_WriteUnraisable(py::str("shardreel's log callback").ptr());
+  }
+
+  const py::object callback_;
+  py::object kept_;
+};
 
 ElementType element_type(DType dtype) {
   switch (dtype) {
@@ -132,33 +211,49 @@ LoaderOptions parse_options(const std::string& json) {
 /// The loader; everything that may wait does so without the interpreter's lock.
 class PyLoader {
  public:
-  /// `state` is JSON, or empty.
-  PyLoader(const std::string& options, const py::object& log, const std::string& state) {
+  /// `state` is JSON, or empty. Opened on a thread of its own: only Python's main thread, which may
+  /// be ours, can see that Python wants to interrupt.
+  PyLoader(const std::string& options, const py::object& log, const std::string& state)
+      : log_(new LogSink(log)) {
     const LoaderOptions parsed = parse_options(options);
-    // The callback lives as long as the process: the loader's threads may call it until they are
-    // joined, and dropping it would need the interpreter, which may be gone.
-    auto* callback = new py::object(log);
-    LogCallback forward = [callback](LogLevel level, std::string_view line) {
-      if (Py_IsInitialized() == 0) return;
-      const py::gil_scoped_acquire locked;
-      try {
-        (*callback)(level == LogLevel::kWarning, text(line));
-      } catch (py::error_already_set& failed) {
-        failed.discard_as_unraisable("shardreel's log callback");
-      }
+    const LogCallback forward = [sink = log_](LogLevel level, std::string_view line) {
+      sink->say(level, line);
     };
-    try {
-      const py::gil_scoped_release unlocked;
-      loader_ = std::make_unique<Loader>(
-          state.empty() ? Loader::open(parsed, std::move(forward))
-                        : Loader::open(parsed, LoaderState{state}, std::move(forward)));
-    } catch (const ShardreelError& error) {
-      raise(error.error());
+    std::stop_source stop;
+    auto opening = std::async(std::launch::async, [&] {
+      return std::make_unique<Loader>(
+          state.empty() ? Loader::open(parsed, forward, stop.get_token())
+                        : Loader::open(parsed, LoaderState{state}, forward, stop.get_token()));
+    });
+    for (bool there = false; !there;) {
+      {
+        const py::gil_scoped_release unlocked;
+        there = opening.wait_for(kInterruptPeriod) == std::future_status::ready;
+      }
+      if (PyErr_CheckSignals() == 0) continue;
+      log_->keep(py::error_already_set());
+      stop.request_stop();
     }
+    try {
+      loader_ = opening.get();
+    } catch (const ShardreelError& error) {
+      if (stop.stop_requested()) log_->raise_kept();
+      try {
+        raise(error.error());
+      } catch (const py::error_already_set& raised) {
+        log_->keep(raised);  // behind what a callback raised before
+      }
+    }
+    if (!log_->has_kept()) return;
+    shut();
+    log_->raise_kept();
   }
   PyLoader(const PyLoader&) = delete;
   PyLoader& operator=(const PyLoader&) = delete;
-  ~PyLoader() { close(); }
+  ~PyLoader() {
+    shut();
+    log_->leave_kept();
+  }
 
   std::unique_ptr<PyBatch> next(std::size_t lane) {
     Loader& loader = get();
@@ -168,6 +263,7 @@ class PyLoader {
           const py::gil_scoped_release unlocked;
           there = loader.wait(kInterruptPeriod, lane);
         }
+        log_->raise_kept();  // before a batch is taken, which would be lost
         if (!there && PyErr_CheckSignals() != 0) throw py::error_already_set();
       }
       std::optional<Batch> batch;
@@ -216,9 +312,8 @@ class PyLoader {
     return loader_->release_gpu();
   }
   void close() {
-    if (!loader_) return;
-    const py::gil_scoped_release unlocked;
-    loader_.reset();
+    shut();
+    log_->raise_kept();
   }
   /// In a forked child: the threads are the parent's, and so is everything they use.
   void abandon() { (void)loader_.release(); }
@@ -230,6 +325,14 @@ class PyLoader {
     if (!loader_) raise({ErrorCode::kStopped, "the loader is closed", {}, {}, {}});
     return *loader_;
   }
+  void shut() {
+    if (!loader_) return;
+    const py::gil_scoped_release unlocked;
+    loader_.reset();
+  }
+  // Lives as long as the process: the loader's threads may use it until they are joined, and
+  // dropping what it holds would need the interpreter, which may be gone.
+  LogSink* const log_;
   std::unique_ptr<Loader> loader_;
 };
 

@@ -8,6 +8,7 @@
 #include "loader/read/http/remote_shape.h"
 #include "loader/read/http/remote_sources.h"
 #include "loader/read/pipe_stream.h"
+#include "loader/read/wait_bound.h"
 
 namespace shardreel {
 namespace {
@@ -33,15 +34,17 @@ Result<std::unique_ptr<ByteStream>> open_source(const std::string& url, const In
                                                 const std::stop_token& stop) {
   const FileCache cache =
       options.page_cache == PageCache::kDrop ? FileCache::kDrop : FileCache::kKeep;
+  const PipeTimeouts timeouts{.stall = milliseconds_of(options.stall_timeout),
+                              .shard = milliseconds_of(options.shard_timeout)};
   const auto open = [&]() -> Result<std::unique_ptr<ByteStream>> {
-    if (url == "-") return open_stdin(loop, stop);
+    if (url == "-") return open_stdin(loop, timeouts, stop);
     if (url.starts_with(kPipe)) {
       if (!options.allow_pipe) {
         return Error{
             ErrorCode::kNotPermitted, "pipe: is forbidden by allow_pipe = false", {}, {}, {}};
       }
       return open_pipe(loop, url.substr(kPipe.size()), options.integrity == Integrity::kStrict,
-                       stop);
+                       timeouts, stop);
     }
     if (url.starts_with(kFile)) {
       std::string path = url.substr(kFile.size());

@@ -21,6 +21,8 @@
 #include <vector>
 
 #include "loader/base/mutex.h"
+#include "loader/read/wait_bound.h"
+#include "shards/unique_fd.h"
 
 extern char** environ;
 
@@ -28,6 +30,21 @@ namespace shardreel {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{256} << 10;
+
+// Runs the command, $1, as a child, beside one that waits for the end of the loader: standard input
+// is a pipe that ends with the process that holds the other end, however it dies. No signal of the
+// kernel does that: it would follow the thread that started the command, and reach no grandchild.
+constexpr const char* kSupervisor =
+    "exec 3<&0 </dev/null; "
+    "{ read -r never <&3; kill -KILL 0; } >/dev/null 2>&1 & watcher=$!; "
+    "/bin/sh -c \"$1\" 3<&-; code=$?; "
+    "kill -KILL $watcher; wait $watcher 2>/dev/null; exit $code";
+// What a shell adds to the number of the signal that ended a command.
+constexpr int kSignalStatus = 128;
+
+double seconds_of(std::chrono::milliseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
 
 Error system_error(std::string doing, int number) {
   return {ErrorCode::kIo, std::move(doing) + ": " + std::strerror(number), {}, {}, {}};
@@ -83,13 +100,20 @@ struct PipeState : std::enable_shared_from_this<PipeState> {
 
 class PipeStream final : public ByteStream {
  public:
-  PipeStream(boost::asio::io_context& loop, int fd, pid_t child, std::string command,
-             bool check_status, const std::stop_token& stop)
+  /// `command` is empty for standard input, which is no child's.
+  struct Child {
+    pid_t pid = 0;
+    UniqueFd lifeline;
+    std::string command;
+    bool check_status = false;
+  };
+  PipeStream(boost::asio::io_context& loop, int fd, Child child, const PipeTimeouts& timeouts,
+             const std::stop_token& stop)
       : loop_(loop),
         state_(std::make_shared<PipeState>(loop, fd)),
-        child_(child),
-        command_(std::move(command)),
-        check_status_(check_status),
+        child_(std::move(child)),
+        stall_timeout_(timeouts.stall),
+        bound_(timeouts.shard),
         stop_(stop) {
     request();
   }
@@ -101,10 +125,10 @@ class PipeStream final : public ByteStream {
       boost::system::error_code ignored;
       state->descriptor.close(ignored);
     });
-    if (child_ > 0) {
+    if (child_.pid > 0) {
       // The group, not the child alone: a shell's children would live on and keep the pipe open.
-      kill(-child_, SIGKILL);
-      while (waitpid(child_, nullptr, 0) < 0 && errno == EINTR) {
+      kill(-child_.pid, SIGKILL);
+      while (waitpid(child_.pid, nullptr, 0) < 0 && errno == EINTR) {
       }
     }
   }
@@ -113,11 +137,7 @@ class PipeStream final : public ByteStream {
     std::size_t given = 0;
     {
       const MutexLock lock(state_->mutex);
-      while (state_->buffered.size() == state_->consumed && !state_->ended) {
-        if (!state_->changed.wait(state_->mutex, stop_)) {
-          return Error{ErrorCode::kStopped, "stopped while reading a pipe", {}, {}, {}};
-        }
-      }
+      if (auto there = wait_for_bytes(); !there) return std::move(there.error());
       given = std::min(into.size(), state_->buffered.size() - state_->consumed);
       std::copy_n(state_->buffered.begin() + static_cast<std::ptrdiff_t>(state_->consumed), given,
                   into.begin());
@@ -132,6 +152,7 @@ class PipeStream final : public ByteStream {
       if (given == 0 && state_->failure) return *state_->failure;
     }
     if (given > 0) {
+      position_ += given;
       request();
       return given;
     }
@@ -143,32 +164,62 @@ class PipeStream final : public ByteStream {
     boost::asio::post(loop_, [state = state_] { state->read_some(); });
   }
 
-  /// The output is over: the command's status decides whether that was a good end.
-  Result<std::size_t> end_of_child() {
-    if (child_ <= 0) return std::size_t{0};
-    int status = 0;
-    // A command may close its output and live on: look again until it ends or we are stopped.
-    for (pid_t ended = 0; ended == 0;) {
-      ended = waitpid(child_, &status, WNOHANG);
-      if (ended < 0 && errno != EINTR) {
-        return system_error("waiting for the command of a pipe", errno);
+  /// Wait for bytes or the end. Only here does the time count: a pipe that nobody wants bytes from
+  /// may stand still for as long as its consumer likes.
+  Result<void> wait_for_bytes() SHARDREEL_REQUIRES(state_->mutex) {
+    if (state_->buffered.size() > state_->consumed || state_->ended) return {};
+    const WaitBound::Wait wait(bound_);
+    const auto silent = WaitBound::Clock::now() + stall_timeout_;
+    while (state_->buffered.size() == state_->consumed && !state_->ended) {
+      if (!state_->changed.wait_until(state_->mutex, stop_, std::min(silent, wait.deadline()))) {
+        return Error{ErrorCode::kStopped, "stopped while reading a pipe", {}, {}, {}};
       }
-      if (ended <= 0) {
-        const MutexLock lock(state_->mutex);
-        if (!state_->changed.wait_for(state_->mutex, stop_, std::chrono::milliseconds(5))) {
-          return Error{ErrorCode::kStopped, "stopped while reading a pipe", {}, {}, {}};
-        }
-        ended = 0;
+      if (state_->buffered.size() > state_->consumed || state_->ended) break;
+      const auto now = WaitBound::Clock::now();
+      if (now >= wait.deadline()) {
+        return give_up(fmt::format("waiting for its bytes took {:.6g} s in all, the shard_timeout",
+                                   seconds_of(bound_.most())));
+      }
+      if (now >= silent) {
+        return give_up(fmt::format("no byte came for {:.6g} s, the stall_timeout",
+                                   seconds_of(stall_timeout_)));
       }
     }
-    child_ = 0;
-    if (!check_status_ || (WIFEXITED(status) && WEXITSTATUS(status) == 0)) return std::size_t{0};
+    return {};
+  }
+
+  /// The stream's end by a timeout; what comes later is not taken any more.
+  Error give_up(const std::string& why) SHARDREEL_REQUIRES(state_->mutex) {
+    state_->ended = true;
+    state_->failure = Error{
+        ErrorCode::kIo,
+        fmt::format("reading {} at byte {}: {}",
+                    child_.command.empty() ? "standard input"
+                                           : fmt::format("from the command '{}'", child_.command),
+                    position_, why),
+        {},
+        {},
+        position_};
+    return *state_->failure;
+  }
+
+  /// The output is over, so its supervisor ended or is about to: the command's status decides
+  /// whether that was a good end.
+  Result<std::size_t> end_of_child() {
+    if (child_.pid <= 0) return std::size_t{0};
+    int status = 0;
+    while (waitpid(child_.pid, &status, 0) < 0) {
+      if (errno != EINTR) return system_error("waiting for the command of a pipe", errno);
+    }
+    child_.pid = 0;
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : kSignalStatus + WTERMSIG(status);
+    if (!child_.check_status || code == 0) return std::size_t{0};
     return Error{
         ErrorCode::kPipeFailed,
-        WIFEXITED(status)
-            ? fmt::format("the command '{}' ended with status {}, expected 0", command_,
-                          WEXITSTATUS(status))
-            : fmt::format("the command '{}' was killed by signal {}", command_, WTERMSIG(status)),
+        fmt::format("the command '{}' ended with status {}{}, expected 0", child_.command, code,
+                    code > kSignalStatus
+                        ? fmt::format(" (killed by signal {})", code - kSignalStatus)
+                        : std::string()),
         {},
         {},
         {}};
@@ -176,26 +227,33 @@ class PipeStream final : public ByteStream {
 
   boost::asio::io_context& loop_;
   std::shared_ptr<PipeState> state_;  // shared with the handler in flight
-  pid_t child_;                       // 0 = none, or already waited for
-  std::string command_;
-  bool check_status_;
+  Child child_;                       // its pid is 0 when it was waited for
+  const std::chrono::milliseconds stall_timeout_;
+  WaitBound bound_;
   std::stop_token stop_;
+  std::uint64_t position_ = 0;  // bytes given
 };
 
 }  // namespace
 
 Result<std::unique_ptr<ByteStream>> open_pipe(boost::asio::io_context& loop,
                                               const std::string& command, bool check_status,
+                                              const PipeTimeouts& timeouts,
                                               const std::stop_token& stop) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) return system_error("making a pipe", errno);
+  UniqueFd output(ends[0]);
+  const UniqueFd written(ends[1]);
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return system_error("making a pipe", errno);
+  const UniqueFd watched(ends[0]);
+  UniqueFd lifeline(ends[1]);
 
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, written.get(), STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, watched.get(), STDIN_FILENO);
   // Undo what the program around us may have set: a shell expects default signals.
   sigset_t none;
   sigset_t defaults;
@@ -208,23 +266,23 @@ Result<std::unique_ptr<ByteStream>> open_pipe(boost::asio::io_context& loop,
                            POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   std::string shell = "/bin/sh";
   std::string flag = "-c";
+  std::string script = kSupervisor;
   std::string text = command;
-  std::array<char*, 4> argv{shell.data(), flag.data(), text.data(), nullptr};
+  std::array<char*, 6> argv{shell.data(), flag.data(), script.data(),
+                            shell.data(), text.data(), nullptr};
   pid_t child = 0;
   const int failed =
       posix_spawn(&child, shell.c_str(), &actions, &attributes, argv.data(), environ);
   posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  if (failed != 0) {
-    close(ends[0]);
-    return system_error("starting /bin/sh for '" + command + "'", failed);
-  }
-  return std::unique_ptr<ByteStream>(
-      std::make_unique<PipeStream>(loop, ends[0], child, command, check_status, stop));
+  if (failed != 0) return system_error("starting /bin/sh for '" + command + "'", failed);
+  return std::unique_ptr<ByteStream>(std::make_unique<PipeStream>(
+      loop, output.release(), PipeStream::Child{child, std::move(lifeline), command, check_status},
+      timeouts, stop));
 }
 
 Result<std::unique_ptr<ByteStream>> open_stdin(boost::asio::io_context& loop,
+                                               const PipeTimeouts& timeouts,
                                                const std::stop_token& stop) {
   struct stat facts {};
   if (fstat(STDIN_FILENO, &facts) != 0) return system_error("standard input", errno);
@@ -233,7 +291,7 @@ Result<std::unique_ptr<ByteStream>> open_stdin(boost::asio::io_context& loop,
   const int fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
   if (fd < 0) return system_error("standard input", errno);
   return std::unique_ptr<ByteStream>(
-      std::make_unique<PipeStream>(loop, fd, 0, std::string(), false, stop));
+      std::make_unique<PipeStream>(loop, fd, PipeStream::Child(), timeouts, stop));
 }
 
 }  // namespace shardreel

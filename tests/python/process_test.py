@@ -94,6 +94,132 @@ class ProcessTest(unittest.TestCase):
             self.finish(python("loader = shardreel.Loader(SHARDS, **SMALL, epochs=0)\n"
                                "batch = loader.next()\nkept = batch['video']\n" + ending))
 
+    # Log lines at which a handler raises. The rank is said while the loader is opened; an index that is
+    # none is noticed by a thread that reads.
+    HANDLER = """
+import logging, signal, os, sys, threading, traceback
+seen, opened = threading.Event(), threading.Event()
+class Raises(logging.Handler):
+    def emit(self, record):
+        if self.when in record.getMessage():
+            if 'index' in self.when:  # no shard is read before that
+                opened.wait(20)
+            seen.set()
+            self.act()
+handler = Raises()
+logging.getLogger('shardreel').addHandler(handler)
+logging.getLogger('shardreel').setLevel(logging.INFO)
+def fail(error):
+    raise error
+def caught(doing):
+    try:
+        doing()
+    except BaseException as error:
+        context = type(error.__context__).__name__
+        where = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+        print(type(error).__name__, error, context, 'emit' in where, flush=True)
+        return
+    print('nothing', flush=True)
+def bad_index():
+    shards = os.path.dirname(SHARDS) + '/bad_index'
+    os.makedirs(shards, exist_ok=True)
+    for name in ('shard-000000.tar', 'shard-000001.tar'):
+        link = os.path.join(shards, name)
+        if not os.path.exists(link):
+            os.symlink(os.path.join(os.path.dirname(SHARDS), name), link)
+        open(link + '.sridx', 'wb').write(b'no index')
+    return shards + '/shard-{000000..000001}.tar'
+"""
+
+    def callback(self, code):
+        out, errors = self.finish(python(self.HANDLER + code))
+        self.assertNotIn("ignored", errors)
+        return out.splitlines()
+
+    def test_what_a_log_callback_raises_while_opening_reaches_the_caller(self):
+        for error in ("KeyboardInterrupt", "ValueError"):
+            self.assertEqual(self.callback(
+                f"handler.when, handler.act = 'rank 0 of 1', lambda: fail({error}('here'))\n"
+                "loader = shardreel.Loader(SHARDS, **SMALL)\n"
+                "caught(loader.open)\n"
+                "handler.act = lambda: None\n"
+                "print(sum(1 for _ in loader) > 3)\n"),  # once only
+                [f"{error} here NoneType True", "True"])
+
+    def test_an_interrupt_while_a_callback_runs_ends_a_loop_of_short_loaders(self):
+        self.assertEqual(self.callback(
+            "handler.when, handler.act = 'rank 0 of 1', lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+            "def loop():\n"
+            "  for _ in range(20):\n"
+            "    for batch in shardreel.Loader(SHARDS, **SMALL):\n      pass\n"
+            "try:\n  loop()\nexcept KeyboardInterrupt:\n  print('interrupted')\n"), ["interrupted"])
+
+    def test_what_is_raised_in_a_reading_thread_comes_with_the_next_call_once(self):
+        for error in ("KeyboardInterrupt", "ValueError"):
+            self.assertEqual(self.callback(
+                "done = []\n"
+                "def act():\n"
+                f"  if not done:\n    done.append(1)\n    fail({error}('here'))\n"
+                "handler.when, handler.act = 'index of', act\n"
+                "loader = shardreel.Loader(bad_index(), **SMALL).open()\n"
+                "opened.set()\n"
+                "seen.wait(20)\n"
+                "caught(loader.next)\n"
+                "print(sum(1 for _ in loader) == sum(1 for _ in shardreel.Loader(bad_index(), **SMALL)))\n"
+                "loader.close()\n"), [f"{error} here NoneType True", "True"])
+
+    def test_an_interrupt_comes_before_other_errors_which_are_its_context(self):
+        self.assertEqual(self.callback(
+            "errors = [KeyboardInterrupt('second'), ValueError('first')]\n"
+            "both = threading.Event()\n"
+            "def act():\n"
+            "  if errors:\n    error = errors.pop()\n    errors or both.set()\n    raise error\n"
+            "handler.when, handler.act = 'index of', act\n"
+            "loader = shardreel.Loader(bad_index(), **SMALL).open()\n"
+                "opened.set()\n"
+            "both.wait(20)\n"
+            "caught(loader.close)\n"
+            "caught(loader.close)\n"), ["KeyboardInterrupt second ValueError True", "nothing"])
+
+    def test_an_interrupt_outlives_a_loader_that_is_dropped(self):
+        self.assertEqual(self.callback(
+            "errors = [KeyboardInterrupt('here')]\n"
+            "handler.when, handler.act = 'index of', lambda: errors and fail(errors.pop())\n"
+            "loader = shardreel.Loader(bad_index(), **SMALL).open()\n"
+                "opened.set()\n"
+            "seen.wait(20)\n"
+            "def drop():\n"
+            "  global loader\n"
+            "  loader = None\n"
+            "  for _ in range(1000000): pass\n"
+            "caught(drop)\n"), ["KeyboardInterrupt here NoneType True"])
+
+    def test_opening_that_fails_keeps_both_reasons(self):
+        self.assertEqual(self.callback(
+            "handler.when, handler.act = 'rank 0 of 1', lambda: fail(KeyboardInterrupt('here'))\n"
+            "caught(shardreel.Loader(SHARDS, **dict(SMALL, memory_bytes='1MiB')).open)\n"
+            "caught(shardreel.Loader(SHARDS, **SMALL).open)\n")[1:], ["KeyboardInterrupt here NoneType True"])
+
+    def test_opening_is_interrupted_within_a_second(self):
+        subprocess.run([support.SHARDREEL, "index", SHARDS], check=True, stdout=subprocess.DEVNULL)
+        try:
+            process = python(
+                "import time\nprint('opening', flush=True)\n"
+                "SMALL.update(world_size=2, ranks='equal')\n"
+                "try:\n  shardreel.Loader([SHARDS] * 200000, **SMALL).open()\n"
+                "except KeyboardInterrupt:\n  print(time.monotonic())\n")
+            self.assertEqual(process.stdout.readline(), "opening\n")
+            with self.assertRaises(subprocess.TimeoutExpired):
+                process.wait(timeout=2)  # many indexes: it is in the middle of them
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            out, _ = self.finish(process)
+            self.assertLess(float(out) - began, 1)
+        finally:
+            for name in os.listdir(os.path.dirname(SHARDS)):
+                if name.endswith(".sridx"):
+                    os.remove(os.path.join(os.path.dirname(SHARDS), name))
+
     def test_it_logs_through_logging(self):
         _, errors = self.finish(python(
             "import logging\nlogging.basicConfig(level=logging.INFO)\n"

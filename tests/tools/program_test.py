@@ -40,6 +40,26 @@ def feed(*arguments, status=0, **more):
     return json.loads(finished.out)
 
 
+def marked(mark, name=b""):
+    """Processes that have `mark` in their environment, and run the program `name` if that is given."""
+    found = []
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{process}/environ", "rb") as environ, open(f"/proc/{process}/comm", "rb") as comm:
+                if mark.encode() in environ.read().split(b"\0") and name in comm.read():
+                    found.append(process)
+        except OSError:  # it ended meanwhile, or is another user's
+            pass
+    return found
+
+
+def until(holds, seconds=10):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.01)
+
+
 def setUpModule():
     os.makedirs(WORK, exist_ok=True)
     clips = os.path.join(WORK, "clips")
@@ -292,6 +312,27 @@ class FeedTest(unittest.TestCase):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=10)
         self.assertEqual(process.returncode, 143)
+
+    def test_a_command_ends_with_the_program_however_that_ends(self):
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            mark = f"SHARDREEL_TEST_MARK={os.getpid()}.{number}"
+            process = subprocess.Popen(
+                [SHARDREEL, "feed", *SMALL, "pipe:sleep 31337 & echo begun >&2; sleep 31337 | (sleep 31337; true)"],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=dict(os.environ, **dict([mark.split("=")])))
+            for line in process.stderr:
+                if line == b"begun\n":
+                    break
+            until(lambda: len(marked(mark, b"sleep")) == 3)
+            process.send_signal(number)
+            process.wait(timeout=10)
+            until(lambda: not marked(mark))
+            process.stderr.close()
+
+    def test_a_silent_command_is_a_failed_shard(self):
+        finished = run("feed", *SMALL, "pipe:sleep 31337", "--stall-timeout", "0.2", "--json")
+        self.assertEqual(finished.returncode, 1, finished.err)
+        self.assertEqual(json.loads(finished.out)["shards_failed"], 1)
+        self.assertIn("no byte came for 0.2 s, the stall_timeout", finished.err)
 
 
 def tearDownModule():

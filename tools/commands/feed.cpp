@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -297,15 +298,21 @@ int complain(Console& console, const Error& error, int status) {
 int feed(const FeedCommand& command, const LoaderOptions& options, Console& console) {
   ClipLines lines(command.clips_out);
   SignalWatch signals;
+  std::stop_source opening;
+  signals.on_signal([opening]() mutable { opening.request_stop(); });
   std::optional<Loader> loader;
   try {
     const LogCallback log = [&console](LogLevel level, std::string_view text) {
       console.line(
           fmt::format("{}{}", level == LogLevel::kWarning ? "warning: " : "", for_terminal(text)));
     };
-    loader = command.resume.empty() ? Loader::open(options, log)
-                                    : Loader::open(options, read_state_file(command.resume), log);
+    loader = command.resume.empty()
+                 ? Loader::open(options, log, opening.get_token())
+                 : Loader::open(options, read_state_file(command.resume), log, opening.get_token());
   } catch (const ShardreelError& error) {
+    if (const int signal = signals.received();
+        signal != 0 && error.error().code == ErrorCode::kStopped)
+      return complain(console, error.error(), 128 + signal);
     // Before anything runs, too little memory is a question of options as well.
     const bool plan_refused = error.error().code == ErrorCode::kMemory;
     return complain(console, error.error(), plan_refused ? kExitUsage : status_of(error.error()));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -41,11 +42,14 @@ class Loader {
  public:
   /// Plan the memory, start the threads, begin to read. Throws ShardreelError: kInvalidOption with
   /// every problem of the options, kMemory with the figure that would do.
-  static Loader open(const LoaderOptions& options, LogCallback log = {});
+  /// kStopped when `stop` was asked for meanwhile; afterwards it does nothing.
+  static Loader open(const LoaderOptions& options, LogCallback log = {},
+                     const std::stop_token& stop = {});
   /// Go on behind the last batches of `from`, as if the run had never stopped. kInvalidOption names
   /// all that differs from the run it was taken from: options that decide order or pixels, shards,
   /// ranks, lanes.
-  static Loader open(const LoaderOptions& options, const LoaderState& from, LogCallback log = {});
+  static Loader open(const LoaderOptions& options, const LoaderState& from, LogCallback log = {},
+                     const std::stop_token& stop = {});
 
   Loader(Loader&&) noexcept;
   Loader& operator=(Loader&&) noexcept;

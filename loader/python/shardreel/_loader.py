@@ -1,6 +1,7 @@
 """The loader: options in, batches out."""
 
 import atexit
+import contextlib
 import json
 import logging
 import os
@@ -117,6 +118,7 @@ class Loader:
         """Stop and give all memory back, except that of batches which are still held."""
         if self._core is not None and self._process == os.getpid() and not self._closed:
             self._state = self._core.state()
+            self._closed = True
             self._core.close()
         self._closed = True
 
@@ -191,8 +193,9 @@ class Loader:
             raise ShardreelError("the loader is closed; make a new one", "stopped")
         text = json.dumps(state)
         if self._core is not None:
-            self.stop()
-            self._core = None
+            core, self._core = self._core, None
+            if self._process == os.getpid():
+                core.close()
         self._state, self._epoch = text, None
         try:
             self.open()
@@ -238,8 +241,9 @@ def _remake(options, tensors, epoch):
 
 def _close_all():
     # Before the interpreter goes: threads of a loader may want to log.
-    for loader in list(_open):
-        loader.close()
+    with contextlib.ExitStack() as stack:  # all of them, whatever a log callback raised
+        for loader in list(_open):
+            stack.callback(loader.close)
 
 
 def _abandon_all():

@@ -18,11 +18,13 @@ namespace {
 using std::chrono::system_clock;
 
 constexpr std::chrono::minutes kMargin{5};
+constexpr std::chrono::seconds kLongestCommand{60};
 
-/// All a command writes; `stop` kills it.
+/// All a command writes, within a minute; `stop` kills it.
 Result<std::string> output_of(boost::asio::io_context& loop, const std::string& command,
                               const std::stop_token& stop) {
-  auto pipe = open_pipe(loop, command, true, stop);
+  auto pipe =
+      open_pipe(loop, command, true, {.stall = kLongestCommand, .shard = kLongestCommand}, stop);
   if (!pipe) return std::move(pipe.error());
   std::string text;
   std::string block(4096, '\0');

@@ -12,13 +12,10 @@
 #include "loader/read/http/http_url.h"
 #include "loader/read/http/remote_stream.h"
 #include "loader/read/http/s3_target.h"
+#include "loader/read/wait_bound.h"
 
 namespace shardreel {
 namespace {
-
-std::chrono::milliseconds milliseconds_of(double seconds) {
-  return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
-}
 
 HttpClientOptions client_options(const InputOptions& options, const RemoteShape& shape) {
   HttpClientOptions client;

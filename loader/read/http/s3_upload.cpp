@@ -19,6 +19,7 @@
 #include "loader/read/http/range_answer.h"
 #include "loader/read/http/retry_policy.h"
 #include "loader/read/http/s3_target.h"
+#include "loader/read/wait_bound.h"
 #include "shardreel/byte_source.h"
 #include "shards/sha256.h"
 
@@ -34,8 +35,7 @@ Error stopped() { return {ErrorCode::kStopped, "stopped while uploading", {}, {}
 HttpClientOptions client_options(const InputOptions& options) {
   HttpClientOptions client;
   client.connections = 2;
-  client.request_timeout =
-      std::chrono::milliseconds(static_cast<std::int64_t>(options.request_timeout * 1000));
+  client.request_timeout = milliseconds_of(options.request_timeout);
   // While a part goes up nothing comes back: only the whole request has a limit.
   client.stall_timeout = client.request_timeout;
   client.ca_file = options.ca_file;

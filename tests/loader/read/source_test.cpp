@@ -1,9 +1,11 @@
 // Sources by URL: files, pipes, standard input; and what cannot be opened.
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <csignal>
@@ -13,6 +15,8 @@
 #include <thread>
 
 #include "loader/read/open_source.h"
+#include "loader/read/wait_bound.h"
+#include "shards/unique_fd.h"
 #include "tests/support/scratch.h"
 
 namespace shardreel {
@@ -49,6 +53,28 @@ class SourceTest : public ::testing::Test {
       loop_.get_executor()};
   std::thread thread_;
 };
+
+TEST(WaitBound, CountsWaitsAtOneMomentOnceAndNothingBetweenThem) {
+  using std::chrono::milliseconds;
+  const auto until = [](WaitBound::Clock::time_point end) {
+    while (WaitBound::Clock::now() < end) std::this_thread::yield();
+  };
+  WaitBound bound(std::chrono::seconds(100));
+  const auto begin = WaitBound::Clock::now();
+  {
+    const WaitBound::Wait one(bound);
+    until(begin + milliseconds(30));
+    const WaitBound::Wait two(bound);
+    EXPECT_EQ(one.deadline(), two.deadline());
+  }
+  const auto waited = WaitBound::Clock::now() - begin;
+  until(begin + 4 * waited);  // the consumer's
+  const auto again = WaitBound::Clock::now();
+  const WaitBound::Wait three(bound);
+  EXPECT_GE(three.deadline(), again + std::chrono::seconds(100) - waited);
+  EXPECT_LE(three.deadline(),
+            WaitBound::Clock::now() + std::chrono::seconds(100) - milliseconds(30));
+}
 
 TEST_F(SourceTest, FilesByPathAndByScheme) {
   testing::ScratchDir dir;
@@ -118,6 +144,80 @@ TEST_F(SourceTest, AStreamThatIsGivenUpEarlyLeavesNoChild) {
   { auto stream = open("pipe:yes"); }
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
+}
+
+TEST_F(SourceTest, ASilentPipeIsGivenUp) {
+  options_.stall_timeout = 0.2;
+  for (const std::string command : {"printf abc; sleep 31337", "printf abc; exec >&-; sleep 31337",
+                                    "printf abc; sleep 31337 | sleep 31337"}) {
+    auto stream = open("pipe:" + command);
+    ASSERT_TRUE(stream);
+    auto reading = std::async(std::launch::async, [&] { return read_all(**stream); });
+    ASSERT_EQ(reading.wait_for(std::chrono::seconds(10)), std::future_status::ready) << command;
+    const auto got = reading.get();
+    ASSERT_FALSE(got) << command;
+    EXPECT_EQ(got.error().code, ErrorCode::kIo);
+    EXPECT_EQ(got.error().offset, 3U);
+    for (const std::string& word : {std::string("stall_timeout"), "'" + command + "' at byte 3"})
+      EXPECT_NE(got.error().message.find(word), std::string::npos) << got.error().message;
+    EXPECT_EQ(read_all(**stream).error().message, got.error().message);  // and stays so
+  }
+}
+
+TEST_F(SourceTest, StandardInputThatIsSilentIsGivenUpToo) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe(ends.data()), 0);
+  const UniqueFd written(ends[1]);
+  const UniqueFd kept(dup(STDIN_FILENO));
+  ASSERT_EQ(dup2(ends[0], STDIN_FILENO), STDIN_FILENO);
+  close(ends[0]);
+  options_.stall_timeout = 0.1;
+  auto stream = open("-");
+  dup2(kept.get(), STDIN_FILENO);
+  ASSERT_TRUE(stream);
+  const auto got = read_all(**stream);
+  ASSERT_FALSE(got);
+  EXPECT_NE(got.error().message.find("standard input at byte 0"), std::string::npos)
+      << got.error().message;
+}
+
+TEST_F(SourceTest, APipeThatNobodyWantsBytesFromMayStandStill) {
+  options_.stall_timeout = 0.3;
+  options_.shard_timeout = 0.4;
+  // More than the buffers hold: the writer stands still until it is read.
+  auto slow = open("pipe:seq 1 300000");
+  ASSERT_TRUE(slow);
+  std::string word(6, '\0');
+  ASSERT_TRUE((*slow)->read(std::as_writable_bytes(std::span(word))));
+  // Silent ones tell that the time of both timeouts is over.
+  for (int i = 0; i < 3; ++i) ASSERT_FALSE(read_all(*open("pipe:sleep 31337").value()));
+  const auto rest = read_all(**slow);
+  ASSERT_TRUE(rest) << rest.error().describe();
+  EXPECT_TRUE(rest->ends_with("\n300000\n"));
+}
+
+TEST_F(SourceTest, AllWaitsForAPipeTogetherAreBounded) {
+  options_.stall_timeout = 30;
+  options_.shard_timeout = 0.5;
+  auto stream = open("pipe:while :; do echo x; sleep 0.02; done");
+  ASSERT_TRUE(stream);
+  auto reading = std::async(std::launch::async, [&] { return read_all(**stream); });
+  ASSERT_EQ(reading.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+  const auto got = reading.get();
+  ASSERT_FALSE(got);
+  EXPECT_NE(got.error().message.find("shard_timeout"), std::string::npos) << got.error().message;
+  EXPECT_GT(got.error().offset, 2U);
+}
+
+TEST_F(SourceTest, ACommandOutlivesTheThreadThatStartedIt) {
+  testing::ScratchDir dir;
+  const std::string go = dir / "go";
+  ASSERT_EQ(mkfifo(go.c_str(), 0600), 0);
+  Result<std::unique_ptr<ByteStream>> stream = Error{};
+  std::thread([&] { stream = open("pipe:echo ready; cat " + go); }).join();
+  ASSERT_TRUE(stream);
+  std::ofstream(go) << "went on";  // opens when the command does
+  EXPECT_EQ(read_all(**stream).value(), "ready\nwent on");
 }
 
 TEST_F(SourceTest, WhatCannotBeOpenedSaysWhy) {
