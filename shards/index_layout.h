@@ -12,7 +12,7 @@ namespace shardreel {
 
 // The first byte is no text and the line ends change in a transfer as text, as in PNG.
 constexpr std::string_view kIndexMagic = "\x89SRIDX\r\n";
-constexpr std::uint32_t kIndexVersion = 1;
+constexpr std::uint32_t kIndexVersion = 2;
 constexpr std::uint32_t kIndexSeekable = 1;  ///< flag: offsets lead into the shard's file
 constexpr std::size_t kIndexHeaderBytes = 72;
 constexpr std::size_t kIndexHeaderHashed = kIndexHeaderBytes - 8;

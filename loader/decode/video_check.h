@@ -2,13 +2,11 @@
 // Whether every frame of a video decodes.
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <stop_token>
-#include <string>
 
 #include "loader/decode/video_decoder.h"
-#include "shardreel/byte_source.h"
+#include "loader/demux/video_file.h"
 #include "shardreel/error.h"
 
 namespace shardreel {
@@ -26,10 +24,10 @@ struct VideoCheck {
   }
 };
 
-/// Decode all of the video in `source`, as the loader does, and look at every frame. `field` is a
-/// hint for the container. Errors: those of `VideoFile::open`, kUnsupported, kStopped, and what the
-/// source reports. Memory: a decoder's frames and one unit's packets, whatever the video's length.
-Result<VideoCheck> check_video(std::shared_ptr<const RandomAccess> source, const std::string& field,
-                               VideoDecoder& decoder, const std::stop_token& stop);
+/// Decode all of `video`, as the loader does, and look at every frame; uses up its units. Errors:
+/// kUnsupported, kStopped, and what the source reports. Memory: a decoder's frames and one unit's
+/// packets, whatever the video's length.
+Result<VideoCheck> check_video(VideoFile& video, VideoDecoder& decoder,
+                               const std::stop_token& stop);
 
 }  // namespace shardreel

@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "loader/media/av_error.h"
 
@@ -50,31 +51,58 @@ bool is_container(const AVFormatContext& format, std::string_view name) {
   return std::string_view(format.iformat->name).starts_with(name);
 }
 
-/// Whether the container alone tells all that decoding needs. Only for containers and codecs for
-/// which tests show that packets and frames are the same as after probing, which costs 10 to 30
-/// times the open itself (it starts decoders).
-bool complete_without_probing(const AVFormatContext& format) {
+bool is_video(const AVStream& stream) {
+  return stream.codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+         (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) == 0;
+}
+
+/// The video stream that FFmpeg's own choice is; null when there is none.
+AVStream* best_stream(AVFormatContext& format) {
+  // Attached pictures take no part, however they are flagged besides.
+  std::vector<AVCodecParameters*> pictures;
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    AVCodecParameters* codec = format.streams[i]->codecpar;
+    if (codec->codec_type != AVMEDIA_TYPE_VIDEO || is_video(*format.streams[i])) continue;
+    codec->codec_type = AVMEDIA_TYPE_ATTACHMENT;
+    pictures.push_back(codec);
+  }
+  const AVCodec* decoder = nullptr;
+  int best = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
+  if (best == AVERROR_DECODER_NOT_FOUND)
+    best = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+  for (AVCodecParameters* codec : pictures) codec->codec_type = AVMEDIA_TYPE_VIDEO;
+  return best < 0 ? nullptr : format.streams[best];
+}
+
+/// Whether the container alone tells all that decoding needs, and all of `probing`. Only for
+/// containers and codecs for which tests show that packets and frames are the same as after
+/// probing, which costs 10 to 30 times the open itself (it starts decoders).
+bool complete_without_probing(const AVFormatContext& format, Demuxer::Probing probing) {
+  if (probing == Demuxer::Probing::kAlways) return false;
   if (!is_container(format, "mov") && !is_container(format, "matroska")) return false;
   if ((format.ctx_flags & AVFMTCTX_NOHEADER) != 0) return false;
+  const AVStream* video = nullptr;
   for (unsigned i = 0; i < format.nb_streams; ++i) {
     const AVStream& stream = *format.streams[i];
-    const AVCodecParameters& codec = *stream.codecpar;
-    if (codec.codec_type == AVMEDIA_TYPE_UNKNOWN) return false;
-    if (codec.codec_type != AVMEDIA_TYPE_VIDEO) continue;
-    if ((stream.disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) continue;
-    if (codec.width <= 0 || codec.height <= 0) return false;
-    switch (codec.codec_id) {
-      case AV_CODEC_ID_H264:
-      case AV_CODEC_ID_HEVC:
-      case AV_CODEC_ID_MPEG4: return codec.extradata_size > 0;
-      case AV_CODEC_ID_VP8:
-      case AV_CODEC_ID_VP9:
-      case AV_CODEC_ID_AV1:
-      case AV_CODEC_ID_MJPEG: return true;
-      default: return false;
-    }
+    if (video == nullptr && stream.codecpar->codec_type == AVMEDIA_TYPE_UNKNOWN) return false;
+    if (!is_video(stream)) continue;
+    if (video != nullptr) return false;  // which is the best goes by the frames that probing sees
+    video = &stream;
   }
-  return true;  // no video stream: nothing that probing could add
+  if (video == nullptr) return true;  // nothing that probing could add
+  const AVCodecParameters& codec = *video->codecpar;
+  if (codec.width <= 0 || codec.height <= 0) return false;
+  if (probing == Demuxer::Probing::kForAspect && video->sample_aspect_ratio.num <= 0) return false;
+  switch (codec.codec_id) {
+    case AV_CODEC_ID_H264:
+    case AV_CODEC_ID_HEVC:
+    case AV_CODEC_ID_MPEG4: return codec.extradata_size > 0;
+    case AV_CODEC_ID_VP8:
+    case AV_CODEC_ID_VP9:
+    case AV_CODEC_ID_AV1:
+    case AV_CODEC_ID_MJPEG: return true;
+    default: return false;
+  }
 }
 
 }  // namespace
@@ -121,7 +149,7 @@ Result<void> Demuxer::open_container(const std::string& field, Probing probing) 
         av_failure(ErrorCode::kNotMedia,
                    fmt::format("open field {}: no video container in these bytes", field), opened));
   }
-  probed_ = probing == Probing::kAlways || !complete_without_probing(*format_);
+  probed_ = !complete_without_probing(*format_, probing);
   if (probed_) {
     const int probe = avformat_find_stream_info(format_.get(), nullptr);
     if (io_.error()) return *io_.error();
@@ -133,14 +161,11 @@ Result<void> Demuxer::open_container(const std::string& field, Probing probing) 
 }
 
 Result<void> Demuxer::choose_stream() {
+  stream_ = best_stream(*format_);
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     AVStream* stream = format_->streams[i];
-    const bool video = stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
-                       (stream->disposition & AV_DISPOSITION_ATTACHED_PIC) == 0;
-    if (video && stream_ == nullptr)
-      stream_ = stream;
-    else
-      stream->discard = AVDISCARD_ALL;
+    if (is_video(*stream)) ++video_streams_;
+    if (stream != stream_) stream->discard = AVDISCARD_ALL;
   }
   if (stream_ == nullptr)
     return Error{.code = ErrorCode::kNoVideoStream,
@@ -187,6 +212,15 @@ Result<bool> Demuxer::next(AVPacket& packet) {
     if (packet.stream_index == stream_->index) return true;
     av_packet_unref(&packet);
   }
+}
+
+AVRational Demuxer::sample_aspect() const {
+  constexpr std::int64_t kMost = UINT16_MAX;
+  const AVRational guess = av_guess_sample_aspect_ratio(format_.get(), stream_, nullptr);
+  AVRational aspect{0, 1};
+  if (guess.num > 0 && guess.den > 0)
+    av_reduce(&aspect.num, &aspect.den, guess.num, guess.den, kMost);
+  return aspect.num > 0 && aspect.den > 0 ? aspect : AVRational{0, 1};
 }
 
 bool Demuxer::has_index() const noexcept {

@@ -13,8 +13,9 @@
 
 namespace shardreel {
 
-/// Takes a video's bytes; gives the packets of its first video stream that is not an attached
-/// picture, in the container's order, the same ones every time it is opened. Only demuxers of real
+/// Takes a video's bytes; gives the packets of its best video stream, in the container's order, the
+/// same ones every time it is opened. Of several that are no attached pictures the best is the one
+/// that FFmpeg's av_find_best_stream names among those that can be decoded. Only demuxers of real
 /// media are allowed, with no protocols and no way to open anything besides `source`. Holds
 /// FFmpeg's context and one packet's bytes. Not thread-safe.
 class Demuxer {
@@ -22,6 +23,7 @@ class Demuxer {
   /// Probing starts decoders, to learn what the container does not say.
   enum class Probing {
     kWhereNeeded,  ///< for all that decoding takes
+    kForAspect,    ///< also for a sample aspect ratio that the container does not tell
     kAlways,       ///< for all that there is to know
   };
 
@@ -45,6 +47,11 @@ class Demuxer {
 
   [[nodiscard]] const AVStream& stream() const noexcept { return *stream_; }
   [[nodiscard]] const AVFormatContext& format() const noexcept { return *format_; }
+  /// Of the coded picture: the container's word, else (as far as probed) the codec's; both numbers
+  /// below 2^16, 0/1 when unknown.
+  [[nodiscard]] AVRational sample_aspect() const;
+  /// Video streams that are no attached pictures.
+  [[nodiscard]] std::uint32_t video_streams() const noexcept { return video_streams_; }
   [[nodiscard]] bool probed() const noexcept { return probed_; }  ///< streams had to be probed
   [[nodiscard]] bool cut_short() const noexcept { return cut_short_; }
 
@@ -56,6 +63,7 @@ class Demuxer {
   AvIo io_;  // before the format context, which reads from it until it is closed
   AVInputContextPtr format_;
   AVStream* stream_ = nullptr;  // owned by format_
+  std::uint32_t video_streams_ = 0;
   bool probed_ = false;
   bool cut_short_ = false;
 };

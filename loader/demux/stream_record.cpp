@@ -17,7 +17,7 @@ extern "C" {
 namespace shardreel {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 // Extradata are some hundred bytes; FFmpeg's own bound is its INT_MAX less padding.
 constexpr std::size_t kMaxExtradataBytes = 64u << 20;
 
@@ -125,6 +125,9 @@ Result<StreamRecord> read_stream(const Demuxer& demuxer, std::int64_t last_durat
   if (told.num > 0 && told.den > 0) record.told_rate = told;
   record.last_duration = last_duration;
   record.probed = demuxer.probed();
+  record.sample_aspect = demuxer.sample_aspect();
+  record.video_streams = demuxer.video_streams();
+  record.stream_number = static_cast<std::uint32_t>(stream.index);
   std::size_t size = 0;
   const std::uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
   if (matrix != nullptr && size >= 9 * sizeof(std::int32_t)) {
@@ -153,6 +156,10 @@ std::string write_stream_record(const StreamRecord& record) {
   out.number(static_cast<std::uint8_t>(record.quarter_turns));
   out.number(static_cast<std::uint8_t>(record.mirror));
   out.number(static_cast<std::uint8_t>(record.probed));
+  out.number(static_cast<std::uint16_t>(record.sample_aspect.num));
+  out.number(static_cast<std::uint16_t>(record.sample_aspect.den));
+  out.number(record.video_streams);
+  out.number(record.stream_number);
   out.text({reinterpret_cast<const char*>(codec.extradata),
             static_cast<std::size_t>(std::max(codec.extradata_size, 0))});
   return out.take();
@@ -192,9 +199,15 @@ Result<StreamRecord> parse_stream_record(std::string_view bytes) {
   record.last_duration = in.number<std::int64_t>();
   const auto turns = in.number<std::uint8_t>(), mirror = in.number<std::uint8_t>(),
              probed = in.number<std::uint8_t>();
+  record.sample_aspect.num = in.number<std::uint16_t>();
+  record.sample_aspect.den = in.number<std::uint16_t>();
+  record.video_streams = in.number<std::uint32_t>();
+  record.stream_number = in.number<std::uint32_t>();
   const std::string_view extradata = in.text();
   if (!in.at_end()) return bad_record(in.good() ? "bytes behind the end" : "cut short");
   if (turns > 3 || mirror > 1 || probed > 1) return bad_record("impossible orientation");
+  if (record.sample_aspect.den == 0) return bad_record("impossible sample aspect ratio");
+  if (record.video_streams == 0) return bad_record("no video stream");
   if (record.time_base.num == 0) return bad_record("a tick of no length");
   record.quarter_turns = turns;
   record.mirror = mirror != 0;
@@ -233,6 +246,9 @@ VideoFacts make_facts(const StreamRecord& record, const PacketIndex& index, std:
   facts.keyframes = index.start_count();
   facts.by_count = index.by_count();
   facts.probed = record.probed;
+  facts.sample_aspect = {record.sample_aspect.num, record.sample_aspect.den};
+  facts.video_streams = record.video_streams;
+  facts.stream_number = record.stream_number;
   const double tick = av_q2d(record.time_base);
   const auto& times = index.frame_times();
   facts.pts_seconds.reserve(times.size());
@@ -273,6 +289,7 @@ Result<std::shared_ptr<const StreamParameters>> make_parameters(const StreamReco
   parameters->recyclable = !index.parameters_change();
   parameters->quarter_turns = record.quarter_turns;
   parameters->mirror = record.mirror;
+  parameters->sample_aspect = record.sample_aspect;
   return std::shared_ptr<const StreamParameters>(std::move(parameters));
 }
 

@@ -22,7 +22,9 @@ struct StreamRecord {
   std::int64_t last_duration = 0;  ///< `PacketScan::last_duration`
   std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise, after mirroring
   bool mirror = false;
-  bool probed = false;  ///< avformat_find_stream_info had to run
+  AVRational sample_aspect{0, 1};                      ///< `Demuxer::sample_aspect`
+  std::uint32_t video_streams = 1, stream_number = 0;  ///< how many there are, which one this is
+  bool probed = false;                                 ///< avformat_find_stream_info had to run
 };
 
 /// Copy what the demuxer knows. Errors: kMemory.

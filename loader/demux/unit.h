@@ -23,6 +23,7 @@ struct StreamParameters {
   std::uint64_t decoder_bytes = 0;  ///< estimate: frames in flight + tables, at the coded size
   std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise
   bool mirror = false;
+  AVRational sample_aspect{0, 1};  ///< of the coded picture; 0/1 when unknown
   /// Whether a decoder that has been used on another unit may decode this video: not where
   /// parameter sets change inside the stream.
   bool recyclable = true;

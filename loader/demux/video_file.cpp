@@ -98,7 +98,9 @@ const std::shared_ptr<const StreamParameters>& VideoFile::parameters() const noe
 
 Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
                                   const VideoFileOptions& options) {
-  auto demuxer = Demuxer::open(source, options.field);
+  auto demuxer = Demuxer::open(
+      source, options.field,
+      options.sample_aspect ? Demuxer::Probing::kForAspect : Demuxer::Probing::kWhereNeeded);
   if (!demuxer) return std::move(demuxer.error());
   auto scan = scan_packets(*demuxer);
   if (!scan) return std::move(scan.error());

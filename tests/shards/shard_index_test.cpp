@@ -113,7 +113,7 @@ TEST(ShardIndexTest, AnotherVersionIsRefusedByName) {
   ASSERT_FALSE(index);
   EXPECT_EQ(index.error().code, ErrorCode::kUnsupported);
   EXPECT_THAT(index.error().message,
-              AllOf(HasSubstr("a.tar.sridx"), HasSubstr("version 7"), HasSubstr("version 1")));
+              AllOf(HasSubstr("a.tar.sridx"), HasSubstr("version 7"), HasSubstr("version 2")));
 }
 
 TEST(ShardIndexTest, DamageWithRightChecksumsDoesNoHarm) {

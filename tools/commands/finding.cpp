@@ -11,7 +11,7 @@ constexpr std::string_view kMakeAgain =
     "take the file from its source again, or leave the sample out";
 
 constexpr Severity kError = Severity::kError, kWarning = Severity::kWarning;
-constexpr std::array<KindInfo, 19> kKinds{{
+constexpr std::array<KindInfo, 21> kKinds{{
     {FindingKind::kShardUnreadable, kError, "shard_unreadable", "shards that cannot be read",
      "check the path, the permissions and the command"},
     {FindingKind::kArchiveCut, kError, "archive_cut", "archives that end too early", kCopyAgain},
@@ -46,6 +46,10 @@ constexpr std::array<KindInfo, 19> kKinds{{
     {FindingKind::kVideoCut, kError, "video_cut", "videos that end too early", kMakeAgain},
     {FindingKind::kFramesDamaged, kError, "frames_damaged", "videos with frames that do not decode",
      kMakeAgain},
+    {FindingKind::kLongFrame, kWarning, "long_frame", "videos with a frame that stays for minutes",
+     "repair the video's times, or sample it by frame: with fps the sample fails"},
+    {FindingKind::kVideoStreams, kWarning, "video_streams", "videos of several video streams",
+     "if it is another stream that is wanted, pack a file that has only that one"},
     {FindingKind::kIndex, kError, "index", "indexes that are stale or damaged",
      "make the index again with shardreel index"},
 }};

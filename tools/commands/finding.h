@@ -36,6 +36,8 @@ enum class FindingKind {
   kVideoUnreadable,  ///< does not open
   kVideoCut,         ///< its container ends too early
   kFramesDamaged,    ///< frames do not decode (`--deep`)
+  kLongFrame,        ///< a frame stays shown for longer than `fps` repeats one
+  kVideoStreams,     ///< more than one video stream
   kIndex,            ///< the index beside the shard is stale or damaged
 };
 
