@@ -6,7 +6,6 @@
 #include <cctype>
 #include <cstring>
 #include <utility>
-#include <vector>
 
 #include "loader/media/av_error.h"
 
@@ -56,21 +55,29 @@ bool is_video(const AVStream& stream) {
          (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) == 0;
 }
 
-/// The video stream that FFmpeg's own choice is; null when there is none.
-AVStream* best_stream(AVFormatContext& format) {
-  // Attached pictures take no part, however they are flagged besides.
-  std::vector<AVCodecParameters*> pictures;
+std::uint32_t count_videos(const AVFormatContext& format) {
+  std::uint32_t count = 0;
+  for (unsigned i = 0; i < format.nb_streams; ++i) count += is_video(*format.streams[i]) ? 1 : 0;
+  return count;
+}
+
+/// The video stream that FFmpeg's own choice is of those that are no `pictures`; null when there is
+/// none.
+AVStream* best_stream(AVFormatContext& format, const std::vector<bool>& pictures) {
+  // Pictures take no part, however they are flagged.
+  std::vector<AVCodecParameters*> left_out;
   for (unsigned i = 0; i < format.nb_streams; ++i) {
     AVCodecParameters* codec = format.streams[i]->codecpar;
-    if (codec->codec_type != AVMEDIA_TYPE_VIDEO || is_video(*format.streams[i])) continue;
+    const bool picture = !is_video(*format.streams[i]) || (i < pictures.size() && pictures[i]);
+    if (codec->codec_type != AVMEDIA_TYPE_VIDEO || !picture) continue;
     codec->codec_type = AVMEDIA_TYPE_ATTACHMENT;
-    pictures.push_back(codec);
+    left_out.push_back(codec);
   }
   const AVCodec* decoder = nullptr;
   int best = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
   if (best == AVERROR_DECODER_NOT_FOUND)
     best = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
-  for (AVCodecParameters* codec : pictures) codec->codec_type = AVMEDIA_TYPE_VIDEO;
+  for (AVCodecParameters* codec : left_out) codec->codec_type = AVMEDIA_TYPE_VIDEO;
   return best < 0 ? nullptr : format.streams[best];
 }
 
@@ -110,12 +117,27 @@ bool complete_without_probing(const AVFormatContext& format, Demuxer::Probing pr
 Result<Demuxer> Demuxer::open(std::shared_ptr<const RandomAccess> source, const std::string& field,
                               Probing probing) {
   silence_av_log();
-  auto io = AvIo::make(std::move(source));
-  if (!io) return std::move(io.error());
-  Demuxer demuxer(std::move(*io));
-  if (auto opened = demuxer.open_container(field, probing); !opened)
-    return std::move(opened.error());
-  if (auto chosen = demuxer.choose_stream(); !chosen) return std::move(chosen.error());
+  const auto open_unchosen = [&]() -> Result<Demuxer> {
+    auto io = AvIo::make(source);
+    if (!io) return std::move(io.error());
+    Demuxer demuxer(std::move(*io));
+    if (auto opened = demuxer.open_container(field, probing); !opened)
+      return std::move(opened.error());
+    return demuxer;
+  };
+  std::vector<bool> pictures;
+  auto first = open_unchosen();
+  if (!first) return std::move(first.error());
+  const bool several = count_videos(*first->format_) > 1;
+  if (several) {
+    auto found = first->find_pictures();
+    if (!found) return std::move(found.error());
+    pictures = std::move(*found);
+  }
+  // Looking for pictures has read on: begin again.
+  auto demuxer = several ? open_unchosen() : std::move(first);
+  if (!demuxer) return std::move(demuxer.error());
+  if (auto chosen = demuxer->choose_stream(pictures); !chosen) return std::move(chosen.error());
   return demuxer;
 }
 
@@ -160,11 +182,43 @@ Result<void> Demuxer::open_container(const std::string& field, Probing probing) 
   return {};
 }
 
-Result<void> Demuxer::choose_stream() {
-  stream_ = best_stream(*format_);
+/// Which video streams show one picture at most, while others go on; reads ahead.
+Result<std::vector<bool>> Demuxer::find_pictures() {
+  constexpr std::size_t kLookedAt = 256;  // packets of video: a few seconds
+  std::vector<std::size_t> packets(format_->nb_streams);
+  std::vector<bool> pictures(format_->nb_streams);
+  const AVPacketPtr packet(av_packet_alloc());
+  if (packet == nullptr)
+    return av_failure(ErrorCode::kMemory, "look at several video streams", AVERROR(ENOMEM));
+  const auto goes_on = [&](std::size_t stream) { return packets[stream] > 1; };
+  const auto undecided = [&] {
+    for (unsigned i = 0; i < packets.size(); ++i) {
+      if (is_video(*format_->streams[i]) && !goes_on(i)) return true;
+    }
+    return false;
+  };
+  for (std::size_t seen = 0; seen < kLookedAt && undecided();) {
+    const PacketScope scope(*packet);
+    const int got = av_read_frame(format_.get(), packet.get());
+    if (io_.error()) return *io_.error();
+    if (got < 0) break;
+    const auto stream = static_cast<std::size_t>(packet->stream_index);
+    if (stream >= packets.size() || !is_video(*format_->streams[stream])) continue;
+    ++packets[stream];
+    ++seen;
+  }
+  bool any = false;
+  for (std::size_t i = 0; i < packets.size(); ++i) any = any || goes_on(i);
+  for (std::size_t i = 0; i < packets.size(); ++i)
+    pictures[i] = any && is_video(*format_->streams[i]) && !goes_on(i);
+  return pictures;
+}
+
+Result<void> Demuxer::choose_stream(const std::vector<bool>& pictures) {
+  stream_ = best_stream(*format_, pictures);
+  video_streams_ = count_videos(*format_);
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     AVStream* stream = format_->streams[i];
-    if (is_video(*stream)) ++video_streams_;
     if (stream != stream_) stream->discard = AVDISCARD_ALL;
   }
   if (stream_ == nullptr)

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "loader/media/av_handles.h"
 #include "loader/media/av_io.h"
@@ -15,9 +16,10 @@ namespace shardreel {
 
 /// Takes a video's bytes; gives the packets of its best video stream, in the container's order, the
 /// same ones every time it is opened. Of several that are no attached pictures the best is the one
-/// that FFmpeg's av_find_best_stream names among those that can be decoded. Only demuxers of real
-/// media are allowed, with no protocols and no way to open anything besides `source`. Holds
-/// FFmpeg's context and one packet's bytes. Not thread-safe.
+/// that FFmpeg's av_find_best_stream names among those that can be decoded and show more than one
+/// picture: covers without the flag of one are common, and muxers mark the first stream as default.
+/// Only demuxers of real media are allowed, with no protocols and no way to open anything besides
+/// `source`. Holds FFmpeg's context and one packet's bytes. Not thread-safe.
 class Demuxer {
  public:
   /// Probing starts decoders, to learn what the container does not say.
@@ -58,7 +60,8 @@ class Demuxer {
  private:
   explicit Demuxer(AvIo io) : io_(std::move(io)) {}
   Result<void> open_container(const std::string& field, Probing probing);
-  Result<void> choose_stream();
+  Result<std::vector<bool>> find_pictures();
+  Result<void> choose_stream(const std::vector<bool>& pictures);
 
   AvIo io_;  // before the format context, which reads from it until it is closed
   AVInputContextPtr format_;
