@@ -99,11 +99,7 @@ void run(Samples& samples, const WindowOptions& windows, Total& total) {
   ClipId id;
   while (const auto video = samples.next(id)) {
     auto file = VideoFile::open(video->content, {.field = video->name}).value();
-    const VideoFacts& facts = file.facts();
-    file.plan_units(plan_windows({.frame_count = facts.frame_count,
-                                  .pts_seconds = facts.pts_seconds,
-                                  .end_seconds = facts.end_seconds},
-                                 windows, 0, id));
+    file.plan_units(plan_windows(file.facts().times(), windows, 0, id).value());
     while (auto unit = file.next_unit(false).value()) decode(*unit, total);
   }
 }

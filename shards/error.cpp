@@ -25,6 +25,7 @@ std::string_view to_string(ErrorCode code) noexcept {
     case ErrorCode::kDecodeError: return "decode_error";
     case ErrorCode::kIncompleteWindow: return "incomplete_window";
     case ErrorCode::kTooShort: return "too_short";
+    case ErrorCode::kLongFrame: return "long_frame";
     case ErrorCode::kSkipRatio: return "skip_ratio";
     case ErrorCode::kEmptyEpoch: return "empty_epoch";
     case ErrorCode::kStopped: return "stopped";

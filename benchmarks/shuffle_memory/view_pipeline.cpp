@@ -75,11 +75,8 @@ class ViewPipeline {
   /// Decode a sample's video and put its windows into the shuffle.
   void add(const ClipId& sample, const Field& field) {
     auto file = VideoFile::open(field.content, {.field = field.name}).value();
-    const VideoFacts& facts = file.facts();
-    const auto windows = plan_windows({.frame_count = facts.frame_count,
-                                       .pts_seconds = facts.pts_seconds,
-                                       .end_seconds = facts.end_seconds},
-                                      options_.window, options_.batch.seed, sample);
+    const auto windows =
+        plan_windows(file.facts().times(), options_.window, options_.batch.seed, sample).value();
     const auto video = decode(file);
     for (const Window& window : windows) {
       ClipId id = sample;

@@ -4,8 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "loader/demux/video_file.h"
-
 namespace shardreel {
 namespace {
 
@@ -45,13 +43,9 @@ class CountingSink final : public FrameSink {
 
 }  // namespace
 
-Result<VideoCheck> check_video(std::shared_ptr<const RandomAccess> source, const std::string& field,
-                               VideoDecoder& decoder, const std::stop_token& stop) {
-  VideoFileOptions options;
-  options.field = field;
-  auto video = VideoFile::open(std::move(source), options);
-  if (!video) return std::move(video.error());
-  const std::int64_t count = video->facts().frame_count;
+Result<VideoCheck> check_video(VideoFile& video, VideoDecoder& decoder,
+                               const std::stop_token& stop) {
+  const std::int64_t count = video.facts().frame_count;
   std::vector<Window> windows;
   for (std::int64_t begin = 0; begin < count; begin += kWindowFrames) {
     Window window{static_cast<std::uint64_t>(windows.size()), {}};
@@ -62,9 +56,9 @@ Result<VideoCheck> check_video(std::shared_ptr<const RandomAccess> source, const
   CountingSink sink(count);
   std::uint64_t errors = 0;
   std::optional<Error> first_error;
-  video->plan_units(std::move(windows));
+  video.plan_units(std::move(windows));
   for (;;) {
-    auto unit = video->next_unit(video->outline_next().packet_bytes() > kUnitBytes);
+    auto unit = video.next_unit(video.outline_next().packet_bytes() > kUnitBytes);
     if (!unit) return std::move(unit.error());
     if (!*unit) break;
     auto report = decoder.decode(**unit, sink, stop);
@@ -74,10 +68,9 @@ Result<VideoCheck> check_video(std::shared_ptr<const RandomAccess> source, const
   }
   VideoCheck check = sink.finish();
   check.frames = count;
-  check.times_unused = video->facts().times_unused;
   check.errors = errors;
   check.first_error = std::move(first_error);
-  const auto& times = video->facts().pts_seconds;
+  const auto& times = video.facts().pts_seconds;
   if (check.first_bad_frame >= 0 && static_cast<std::size_t>(check.first_bad_frame) < times.size())
     check.first_bad_seconds = times[static_cast<std::size_t>(check.first_bad_frame)] - times[0];
   return check;

@@ -2,20 +2,17 @@
 // Whether every frame of a video decodes.
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <stop_token>
-#include <string>
 
 #include "loader/decode/video_decoder.h"
-#include "shardreel/byte_source.h"
+#include "loader/demux/video_file.h"
 #include "shardreel/error.h"
 
 namespace shardreel {
 
 struct VideoCheck {
   std::int64_t frames = 0;          ///< that the container promises
-  bool times_unused = false;        ///< `VideoFacts::times_unused`
   std::int64_t frames_missing = 0;  ///< that did not come out of the decoder
   std::int64_t frames_corrupt = 0;  ///< that the decoder flagged, or that follow an error
   std::int64_t first_bad_frame = -1;
@@ -27,10 +24,10 @@ struct VideoCheck {
   }
 };
 
-/// Decode all of the video in `source`, as the loader does, and look at every frame. `field` is a
-/// hint for the container. Errors: those of `VideoFile::open`, kUnsupported, kStopped, and what the
-/// source reports. Memory: a decoder's frames and one unit's packets, whatever the video's length.
-Result<VideoCheck> check_video(std::shared_ptr<const RandomAccess> source, const std::string& field,
-                               VideoDecoder& decoder, const std::stop_token& stop);
+/// Decode all of `video`, as the loader does, and look at every frame; uses up its units. Errors:
+/// kUnsupported, kStopped, and what the source reports. Memory: a decoder's frames and one unit's
+/// packets, whatever the video's length.
+Result<VideoCheck> check_video(VideoFile& video, VideoDecoder& decoder,
+                               const std::stop_token& stop);
 
 }  // namespace shardreel

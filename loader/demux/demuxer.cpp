@@ -51,31 +51,66 @@ bool is_container(const AVFormatContext& format, std::string_view name) {
   return std::string_view(format.iformat->name).starts_with(name);
 }
 
-/// Whether the container alone tells all that decoding needs. Only for containers and codecs for
-/// which tests show that packets and frames are the same as after probing, which costs 10 to 30
-/// times the open itself (it starts decoders).
-bool complete_without_probing(const AVFormatContext& format) {
+bool is_video(const AVStream& stream) {
+  return stream.codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+         (stream.disposition & AV_DISPOSITION_ATTACHED_PIC) == 0;
+}
+
+std::uint32_t count_videos(const AVFormatContext& format) {
+  std::uint32_t count = 0;
+  for (unsigned i = 0; i < format.nb_streams; ++i) count += is_video(*format.streams[i]) ? 1 : 0;
+  return count;
+}
+
+/// The video stream that FFmpeg's own choice is of those that are no `pictures`; null when there is
+/// none.
+AVStream* best_stream(AVFormatContext& format, const std::vector<bool>& pictures) {
+  // Pictures take no part, however they are flagged.
+  std::vector<AVCodecParameters*> left_out;
+  for (unsigned i = 0; i < format.nb_streams; ++i) {
+    AVCodecParameters* codec = format.streams[i]->codecpar;
+    const bool picture = !is_video(*format.streams[i]) || (i < pictures.size() && pictures[i]);
+    if (codec->codec_type != AVMEDIA_TYPE_VIDEO || !picture) continue;
+    codec->codec_type = AVMEDIA_TYPE_ATTACHMENT;
+    left_out.push_back(codec);
+  }
+  const AVCodec* decoder = nullptr;
+  int best = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, &decoder, 0);
+  if (best == AVERROR_DECODER_NOT_FOUND)
+    best = av_find_best_stream(&format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+  for (AVCodecParameters* codec : left_out) codec->codec_type = AVMEDIA_TYPE_VIDEO;
+  return best < 0 ? nullptr : format.streams[best];
+}
+
+/// Whether the container alone tells all that decoding needs, and all of `probing`. Only for
+/// containers and codecs for which tests show that packets and frames are the same as after
+/// probing, which costs 10 to 30 times the open itself (it starts decoders).
+bool complete_without_probing(const AVFormatContext& format, Demuxer::Probing probing) {
+  if (probing == Demuxer::Probing::kAlways) return false;
   if (!is_container(format, "mov") && !is_container(format, "matroska")) return false;
   if ((format.ctx_flags & AVFMTCTX_NOHEADER) != 0) return false;
+  const AVStream* video = nullptr;
   for (unsigned i = 0; i < format.nb_streams; ++i) {
     const AVStream& stream = *format.streams[i];
-    const AVCodecParameters& codec = *stream.codecpar;
-    if (codec.codec_type == AVMEDIA_TYPE_UNKNOWN) return false;
-    if (codec.codec_type != AVMEDIA_TYPE_VIDEO) continue;
-    if ((stream.disposition & AV_DISPOSITION_ATTACHED_PIC) != 0) continue;
-    if (codec.width <= 0 || codec.height <= 0) return false;
-    switch (codec.codec_id) {
-      case AV_CODEC_ID_H264:
-      case AV_CODEC_ID_HEVC:
-      case AV_CODEC_ID_MPEG4: return codec.extradata_size > 0;
-      case AV_CODEC_ID_VP8:
-      case AV_CODEC_ID_VP9:
-      case AV_CODEC_ID_AV1:
-      case AV_CODEC_ID_MJPEG: return true;
-      default: return false;
-    }
+    if (video == nullptr && stream.codecpar->codec_type == AVMEDIA_TYPE_UNKNOWN) return false;
+    if (!is_video(stream)) continue;
+    if (video != nullptr) return false;  // which is the best goes by the frames that probing sees
+    video = &stream;
   }
-  return true;  // no video stream: nothing that probing could add
+  if (video == nullptr) return true;  // nothing that probing could add
+  const AVCodecParameters& codec = *video->codecpar;
+  if (codec.width <= 0 || codec.height <= 0) return false;
+  if (probing == Demuxer::Probing::kForAspect && video->sample_aspect_ratio.num <= 0) return false;
+  switch (codec.codec_id) {
+    case AV_CODEC_ID_H264:
+    case AV_CODEC_ID_HEVC:
+    case AV_CODEC_ID_MPEG4: return codec.extradata_size > 0;
+    case AV_CODEC_ID_VP8:
+    case AV_CODEC_ID_VP9:
+    case AV_CODEC_ID_AV1:
+    case AV_CODEC_ID_MJPEG: return true;
+    default: return false;
+  }
 }
 
 /// Whether each video stream's pictures are known.
@@ -93,12 +128,27 @@ bool shows_pictures(const AVFormatContext& format) {
 Result<Demuxer> Demuxer::open(std::shared_ptr<const RandomAccess> source, const std::string& field,
                               Probing probing, std::uint64_t most_pixels) {
   silence_av_log();
-  auto io = AvIo::make(std::move(source));
-  if (!io) return std::move(io.error());
-  Demuxer demuxer(std::move(*io), most_pixels);
-  if (auto opened = demuxer.open_container(field, probing); !opened)
-    return std::move(opened.error());
-  if (auto chosen = demuxer.choose_stream(); !chosen) return std::move(chosen.error());
+  const auto open_unchosen = [&]() -> Result<Demuxer> {
+    auto io = AvIo::make(source);
+    if (!io) return std::move(io.error());
+    Demuxer demuxer(std::move(*io), most_pixels);
+    if (auto opened = demuxer.open_container(field, probing); !opened)
+      return std::move(opened.error());
+    return demuxer;
+  };
+  std::vector<bool> pictures;
+  auto first = open_unchosen();
+  if (!first) return std::move(first.error());
+  const bool several = count_videos(*first->format_) > 1;
+  if (several) {
+    auto found = first->find_pictures();
+    if (!found) return std::move(found.error());
+    pictures = std::move(*found);
+  }
+  // Looking for pictures has read on: begin again.
+  auto demuxer = several ? open_unchosen() : std::move(first);
+  if (!demuxer) return std::move(demuxer.error());
+  if (auto chosen = demuxer->choose_stream(pictures); !chosen) return std::move(chosen.error());
   return demuxer;
 }
 
@@ -132,7 +182,7 @@ Result<void> Demuxer::open_container(const std::string& field, Probing probing) 
         av_failure(ErrorCode::kNotMedia,
                    fmt::format("open field {}: no video container in these bytes", field), opened));
   }
-  probed_ = probing == Probing::kAlways || !complete_without_probing(*format_);
+  probed_ = !complete_without_probing(*format_, probing);
   return probed_ ? probe(field) : Result<void>();
 }
 
@@ -158,15 +208,44 @@ Result<void> Demuxer::probe(const std::string& field) {
                                       field, large->width, large->height, most)};
 }
 
-Result<void> Demuxer::choose_stream() {
+/// Which video streams show one picture at most, while others go on; reads ahead.
+Result<std::vector<bool>> Demuxer::find_pictures() {
+  constexpr std::size_t kLookedAt = 256;  // packets of video: a few seconds
+  std::vector<std::size_t> packets(format_->nb_streams);
+  std::vector<bool> pictures(format_->nb_streams);
+  const AVPacketPtr packet(av_packet_alloc());
+  if (packet == nullptr)
+    return av_failure(ErrorCode::kMemory, "look at several video streams", AVERROR(ENOMEM));
+  const auto goes_on = [&](std::size_t stream) { return packets[stream] > 1; };
+  const auto undecided = [&] {
+    for (unsigned i = 0; i < packets.size(); ++i) {
+      if (is_video(*format_->streams[i]) && !goes_on(i)) return true;
+    }
+    return false;
+  };
+  for (std::size_t seen = 0; seen < kLookedAt && undecided();) {
+    const PacketScope scope(*packet);
+    const int got = av_read_frame(format_.get(), packet.get());
+    if (io_.error()) return *io_.error();
+    if (got < 0) break;
+    const auto stream = static_cast<std::size_t>(packet->stream_index);
+    if (stream >= packets.size() || !is_video(*format_->streams[stream])) continue;
+    ++packets[stream];
+    ++seen;
+  }
+  bool any = false;
+  for (std::size_t i = 0; i < packets.size(); ++i) any = any || goes_on(i);
+  for (std::size_t i = 0; i < packets.size(); ++i)
+    pictures[i] = any && is_video(*format_->streams[i]) && !goes_on(i);
+  return pictures;
+}
+
+Result<void> Demuxer::choose_stream(const std::vector<bool>& pictures) {
+  stream_ = best_stream(*format_, pictures);
+  video_streams_ = count_videos(*format_);
   for (unsigned i = 0; i < format_->nb_streams; ++i) {
     AVStream* stream = format_->streams[i];
-    const bool video = stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
-                       (stream->disposition & AV_DISPOSITION_ATTACHED_PIC) == 0;
-    if (video && stream_ == nullptr)
-      stream_ = stream;
-    else
-      stream->discard = AVDISCARD_ALL;
+    if (stream != stream_) stream->discard = AVDISCARD_ALL;
   }
   if (stream_ == nullptr)
     return Error{.code = ErrorCode::kNoVideoStream,
@@ -213,6 +292,15 @@ Result<bool> Demuxer::next(AVPacket& packet) {
     if (packet.stream_index == stream_->index) return true;
     av_packet_unref(&packet);
   }
+}
+
+AVRational Demuxer::sample_aspect() const {
+  constexpr std::int64_t kMost = UINT16_MAX;
+  const AVRational guess = av_guess_sample_aspect_ratio(format_.get(), stream_, nullptr);
+  AVRational aspect{0, 1};
+  if (guess.num > 0 && guess.den > 0)
+    av_reduce(&aspect.num, &aspect.den, guess.num, guess.den, kMost);
+  return aspect.num > 0 && aspect.den > 0 ? aspect : AVRational{0, 1};
 }
 
 bool Demuxer::has_index() const noexcept {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "loader/media/av_handles.h"
 #include "loader/media/av_io.h"
@@ -13,15 +14,18 @@
 
 namespace shardreel {
 
-/// Takes a video's bytes; gives the packets of its first video stream that is not an attached
-/// picture, in the container's order, the same ones every time it is opened. Only demuxers of real
-/// media are allowed, with no protocols and no way to open anything besides `source`. Holds
-/// FFmpeg's context and one packet's bytes. Not thread-safe.
+/// Takes a video's bytes; gives the packets of its best video stream, in the container's order, the
+/// same ones every time it is opened. Of several that are no attached pictures the best is the one
+/// that FFmpeg's av_find_best_stream names among those that can be decoded and show more than one
+/// picture: covers without the flag of one are common, and muxers mark the first stream as default.
+/// Only demuxers of real media are allowed, with no protocols and no way to open anything besides
+/// `source`. Holds FFmpeg's context and one packet's bytes. Not thread-safe.
 class Demuxer {
  public:
   /// Probing starts decoders, to learn what the container does not say.
   enum class Probing {
     kWhereNeeded,  ///< for all that decoding takes
+    kForAspect,    ///< also for a sample aspect ratio that the container does not tell
     kAlways,       ///< for all that there is to know
   };
 
@@ -48,6 +52,11 @@ class Demuxer {
 
   [[nodiscard]] const AVStream& stream() const noexcept { return *stream_; }
   [[nodiscard]] const AVFormatContext& format() const noexcept { return *format_; }
+  /// Of the coded picture: the container's word, else (as far as probed) the codec's; both numbers
+  /// below 2^16, 0/1 when unknown.
+  [[nodiscard]] AVRational sample_aspect() const;
+  /// Video streams that are no attached pictures.
+  [[nodiscard]] std::uint32_t video_streams() const noexcept { return video_streams_; }
   [[nodiscard]] bool probed() const noexcept { return probed_; }  ///< streams had to be probed
   [[nodiscard]] bool cut_short() const noexcept { return cut_short_; }
 
@@ -55,12 +64,14 @@ class Demuxer {
   Demuxer(AvIo io, std::uint64_t most_pixels) : io_(std::move(io)), most_pixels_(most_pixels) {}
   Result<void> open_container(const std::string& field, Probing probing);
   Result<void> probe(const std::string& field);
-  Result<void> choose_stream();
+  Result<std::vector<bool>> find_pictures();
+  Result<void> choose_stream(const std::vector<bool>& pictures);
 
   AvIo io_;  // before the format context, which reads from it until it is closed
   AVInputContextPtr format_;
   AVStream* stream_ = nullptr;  // owned by format_
   const std::uint64_t most_pixels_;
+  std::uint32_t video_streams_ = 0;
   bool probed_ = false;
   bool cut_short_ = false;
 };

@@ -86,11 +86,8 @@ void describe_pictures(const Demuxer& demuxer, VideoRecord& record) {
   record.color_range = name_or(av_color_range_name(codec.color_range), "unknown");
   record.color_primaries = name_or(av_color_primaries_name(codec.color_primaries), "unknown");
   record.color_transfer = name_or(av_color_transfer_name(codec.color_trc), "unknown");
-  // FFmpeg's function takes pointers to what it only reads.
-  AVRational aspect =
-      av_guess_sample_aspect_ratio(const_cast<AVFormatContext*>(&demuxer.format()),
-                                   const_cast<AVStream*>(&demuxer.stream()), nullptr);
-  if (aspect.num <= 0 || aspect.den <= 0) aspect = {1, 1};
+  AVRational aspect = demuxer.sample_aspect();
+  if (aspect.num <= 0) aspect = {1, 1};
   const auto shown = std::llround(record.coded_width * av_q2d(aspect));
   record.display_width = static_cast<std::uint32_t>(std::clamp<long long>(shown, 0, UINT32_MAX));
   record.display_height = record.coded_height;
@@ -162,7 +159,8 @@ Result<VideoDescription> describe_video(std::shared_ptr<const RandomAccess> sour
   if (!stream) return std::move(stream.error());
   const PacketIndex index(std::move(scan->packets), order_of(*stream));
   if (auto shown = check_shows_frames(index); !shown) return std::move(shown.error());
-  const VideoFacts facts = make_facts(*stream, index, demuxer->format().iformat->name);
+  VideoFacts& facts = described.facts;
+  facts = make_facts(*stream, index, demuxer->format().iformat->name);
 
   VideoRecord& record = described.record;
   record.field = field;
@@ -179,7 +177,6 @@ Result<VideoDescription> describe_video(std::shared_ptr<const RandomAccess> sour
   record.packet_count = facts.packets;
   record.direct = locator.everywhere();
   record.keyframes = keyframes(index, packets);
-  record.codec_parameters = write_stream_record(*stream);
   // The loader goes without probing where it may; people want to know what probing finds. A stream
   // that cannot be probed keeps what its container says.
   AVRational told = stream->told_rate;
@@ -188,10 +185,13 @@ Result<VideoDescription> describe_video(std::shared_ptr<const RandomAccess> sour
   } else if (auto probed = Demuxer::open(std::move(source), field, Demuxer::Probing::kAlways)) {
     if (probed->stream().avg_frame_rate.num > 0) told = probed->stream().avg_frame_rate;
     describe_pictures(*probed, record);
+    stream->sample_aspect = probed->sample_aspect();
+    facts.sample_aspect = {stream->sample_aspect.num, stream->sample_aspect.den};
   } else {
     describe_pictures(*demuxer, record);
   }
   record.frame_rate = average_rate(facts, told);
+  record.codec_parameters = write_stream_record(*stream);
   return described;
 }
 

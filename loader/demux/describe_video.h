@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "loader/demux/video_file.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/error.h"
 #include "shardreel/video_record.h"
@@ -14,6 +15,7 @@ namespace shardreel {
 struct VideoDescription {
   VideoRecord record;
   std::vector<PacketRecord> packets;  ///< in decoding order
+  VideoFacts facts;                   ///< as `indexed_facts` of the two gives them
 };
 
 /// Open, probe and scan the video in `source`; nothing is decoded beyond what probing decodes.

@@ -128,6 +128,9 @@ Result<StreamRecord> read_stream(const Demuxer& demuxer, const PacketScan& scan)
   record.held_back = scan.held_back;
   record.x264_build = scan.x264_build;
   record.probed = demuxer.probed();
+  record.sample_aspect = demuxer.sample_aspect();
+  record.video_streams = demuxer.video_streams();
+  record.stream_number = static_cast<std::uint32_t>(stream.index);
   std::size_t size = 0;
   const std::uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
   if (matrix != nullptr && size >= 9 * sizeof(std::int32_t)) {
@@ -159,6 +162,10 @@ std::string write_stream_record(const StreamRecord& record) {
   out.number(static_cast<std::uint8_t>(record.times_mislead));
   out.number(static_cast<std::uint8_t>(record.held_back));
   out.number(static_cast<std::int16_t>(record.x264_build));
+  out.number(static_cast<std::uint16_t>(record.sample_aspect.num));
+  out.number(static_cast<std::uint16_t>(record.sample_aspect.den));
+  out.number(record.video_streams);
+  out.number(record.stream_number);
   out.text({reinterpret_cast<const char*>(codec.extradata),
             static_cast<std::size_t>(std::max(codec.extradata_size, 0))});
   return out.take();
@@ -200,11 +207,17 @@ Result<StreamRecord> parse_stream_record(std::string_view bytes) {
              probed = in.number<std::uint8_t>(), mislead = in.number<std::uint8_t>(),
              held_back = in.number<std::uint8_t>();
   const auto x264_build = in.number<std::int16_t>();
+  record.sample_aspect.num = in.number<std::uint16_t>();
+  record.sample_aspect.den = in.number<std::uint16_t>();
+  record.video_streams = in.number<std::uint32_t>();
+  record.stream_number = in.number<std::uint32_t>();
   const std::string_view extradata = in.text();
   if (!in.at_end()) return bad_record(in.good() ? "bytes behind the end" : "cut short");
   if (turns > 3 || mirror > 1 || probed > 1) return bad_record("impossible orientation");
   if (mislead > 1 || held_back > kMaxReorder || x264_build < kManyBuilds)
     return bad_record("impossible order of frames");
+  if (record.sample_aspect.den == 0) return bad_record("impossible sample aspect ratio");
+  if (record.video_streams == 0) return bad_record("no video stream");
   if (record.time_base.num == 0) return bad_record("a tick of no length");
   record.quarter_turns = turns;
   record.mirror = mirror != 0;
@@ -248,6 +261,9 @@ VideoFacts make_facts(const StreamRecord& record, const PacketIndex& index, std:
   facts.by_count = index.by_count();
   facts.times_unused = index.times_unused();
   facts.probed = record.probed;
+  facts.sample_aspect = {record.sample_aspect.num, record.sample_aspect.den};
+  facts.video_streams = record.video_streams;
+  facts.stream_number = record.stream_number;
   const double tick = av_q2d(record.time_base);
   const auto& times = index.frame_times();
   facts.pts_seconds.reserve(times.size());
@@ -289,6 +305,7 @@ Result<std::shared_ptr<const StreamParameters>> make_parameters(const StreamReco
   parameters->x264_build = std::max(record.x264_build, 0);
   parameters->quarter_turns = record.quarter_turns;
   parameters->mirror = record.mirror;
+  parameters->sample_aspect = record.sample_aspect;
   return std::shared_ptr<const StreamParameters>(std::move(parameters));
 }
 

@@ -26,7 +26,9 @@ struct StreamRecord {
   int x264_build = 0;
   std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise, after mirroring
   bool mirror = false;
-  bool probed = false;  ///< avformat_find_stream_info had to run
+  AVRational sample_aspect{0, 1};                      ///< `Demuxer::sample_aspect`
+  std::uint32_t video_streams = 1, stream_number = 0;  ///< how many there are, which one this is
+  bool probed = false;                                 ///< avformat_find_stream_info had to run
 };
 
 /// Copy what the demuxer knows, and what the scan of its packets found. Errors: kMemory.

@@ -34,6 +34,7 @@ struct StreamParameters {
   AVRational time_base{};           ///< of packet and frame timestamps
   std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise
   bool mirror = false;
+  AVRational sample_aspect{0, 1};  ///< of the coded picture; 0/1 when unknown
   /// Whether a decoder that has been used on another unit may decode this video: not where
   /// parameter sets change inside the stream.
   bool recyclable = true;

@@ -112,8 +112,9 @@ const std::shared_ptr<const StreamParameters>& VideoFile::parameters() const noe
 
 Result<VideoFile> VideoFile::open(std::shared_ptr<const RandomAccess> source,
                                   const VideoFileOptions& options) {
-  auto demuxer = Demuxer::open(source, options.field, Demuxer::Probing::kWhereNeeded,
-                               most_probed_pixels(options));
+  const auto probing =
+      options.sample_aspect ? Demuxer::Probing::kForAspect : Demuxer::Probing::kWhereNeeded;
+  auto demuxer = Demuxer::open(source, options.field, probing, most_probed_pixels(options));
   if (!demuxer) return std::move(demuxer.error());
   auto scan = scan_packets(*demuxer);
   if (!scan) return std::move(scan.error());

@@ -23,8 +23,14 @@ struct VideoFacts {
   std::string codec;      ///< FFmpeg's name, "h264"
   std::string container;  ///< FFmpeg's demuxer name
   std::uint32_t width = 0,
-                height = 0;      ///< coded, before rotation, after the codec's cropping where known
-  std::int64_t frame_count = 0;  ///< shown frames, edit list applied
+                height = 0;  ///< coded, before rotation, after the codec's cropping where known
+  /// Of the coded picture; 0/1 when unknown. What only the codec tells is known where the stream
+  /// was probed, from an index, and with `VideoFileOptions::sample_aspect`.
+  Rational sample_aspect;
+  /// Video streams that are no attached pictures, and the number of the one taken among all
+  /// streams.
+  std::uint32_t video_streams = 1, stream_number = 0;
+  std::int64_t frame_count = 0;     ///< shown frames, edit list applied
   std::vector<double> pts_seconds;  ///< [frame_count] ascending; empty without timestamps
   double end_seconds = 0;
   double average_fps = 0;  ///< 0 when unknown
@@ -35,6 +41,11 @@ struct VideoFacts {
   bool probed = false;            ///< avformat_find_stream_info had to run
   bool indexed = false;           ///< opened from an index: the container was not looked at
   std::uint64_t table_bytes = 0;  ///< memory the packet table takes
+
+  /// What window planning needs of them; it borrows the times.
+  [[nodiscard]] VideoTimes times() const {
+    return {frame_count, pts_seconds, end_seconds, average_fps > 0 ? average_fps : 25};
+  }
 };
 
 /// The facts that opening this video gives, from what an index has of it. kCorruptArchive where the
@@ -50,6 +61,8 @@ struct VideoFileOptions {
   /// What decoding may take: pictures that would take more are refused, unless the container tells
   /// of them (then the estimate says it before anything is decoded).
   std::uint64_t most_decoder_bytes = std::uint64_t{512} << 20;
+  /// Learn the sample aspect ratio, even where that takes probing.
+  bool sample_aspect = false;
 };
 
 /// What is known of a unit before its packets are read.
@@ -64,9 +77,9 @@ struct UnitOutline {
   }
 };
 
-/// Takes the bytes of one video; gives its facts, then its units in order. Opens the first video
-/// stream that is not an attached picture; only real media demuxers are allowed, no protocols, no
-/// playlists: nothing outside `source` is ever touched. Not thread-safe; may move between threads.
+/// Takes the bytes of one video; gives its facts, then its units in order. Opens the video
+/// stream that `Demuxer` takes; only real media demuxers are allowed, no protocols, no playlists:
+/// nothing outside `source` is ever touched. Not thread-safe; may move between threads.
 class VideoFile {
  public:
   /// Open and scan. Errors: kNotMedia, kNoVideoStream, kEncrypted, kUnsupported, kTruncated,

@@ -9,39 +9,50 @@
 namespace shardreel {
 namespace {
 
-/// A rectangle of the displayed picture, pixels.
+/// A rectangle of the displayed picture.
 struct Rect {
   double x = 0, y = 0, width = 0, height = 0;
 };
 
+/// The displayed picture in units in which a coded pixel measures whole numbers: where pixels are
+/// square, 1 x 1. Below 2^48 for every picture that decoders take.
+struct Display {
+  std::uint64_t width = 0, height = 0;
+  double pixel_width = 1, pixel_height = 1;
+};
+
 /// Shrink a rectangle, keeping its shape, until it fits inside; then place it by the draws.
-Rect place(double width, double height, double picture_width, double picture_height,
-           const TransformDraws& draws) {
+Rect place(double width, double height, const Display& picture, const TransformDraws& draws) {
+  const auto picture_width = static_cast<double>(picture.width);
+  const auto picture_height = static_cast<double>(picture.height);
   const double shrink = std::min({1.0, picture_width / width, picture_height / height});
   // A very thin rectangle still covers a pixel, else scaling it would make a flat colour of noise.
-  width = std::clamp(width * shrink, std::min(1.0, picture_width), picture_width);
-  height = std::clamp(height * shrink, std::min(1.0, picture_height), picture_height);
+  width = std::clamp(width * shrink, std::min(picture.pixel_width, picture_width), picture_width);
+  height =
+      std::clamp(height * shrink, std::min(picture.pixel_height, picture_height), picture_height);
   return {draws.crop_x * (picture_width - width), draws.crop_y * (picture_height - height), width,
           height};
 }
 
-Rect crop_of_display(double width, double height, const TransformOptions& options,
+Rect crop_of_display(const Display& picture, const TransformOptions& options,
                      const TransformDraws& draws) {
+  const auto width = static_cast<double>(picture.width);
+  const auto height = static_cast<double>(picture.height);
   if (options.crop == CropMode::kResized) {
     const double area =
         (options.crop_scale_min + draws.area * (options.crop_scale_max - options.crop_scale_min)) *
         width * height;
     const double low = std::log(options.crop_ratio_min);
     const double ratio = std::exp(low + draws.ratio * (std::log(options.crop_ratio_max) - low));
-    return place(std::sqrt(area * ratio), std::sqrt(area / ratio), width, height, draws);
+    return place(std::sqrt(area * ratio), std::sqrt(area / ratio), picture, draws);
   }
   if (options.resize_mode != ResizeMode::kShortSide) return {0, 0, width, height};
   const double out_width = options.width, out_height = options.height;
-  // Integers below 2^32 multiply without error in a double up to 2^53: both sides of the comparison
-  // are exact for every real video, so a picture that has the output's shape is never cut.
+  // Products below 2^53 are exact in a double: both sides of the comparison are for every real
+  // video, so a picture that has the output's shape is never cut.
   return width * out_height > height * out_width
-             ? place(height * out_width / out_height, height, width, height, draws)
-             : place(width, width * out_height / out_width, width, height, draws);
+             ? place(height * out_width / out_height, height, picture, draws)
+             : place(width, width * out_height / out_width, picture, draws);
 }
 
 /// Length of the side that does not fill the output: round(out * side / other), even where asked.
@@ -76,8 +87,16 @@ FrameGeometry frame_geometry(std::uint32_t coded_width, std::uint32_t coded_heig
                              const Orientation& orientation, const TransformOptions& options,
                              const TransformDraws& draws) {
   const bool sideways = orientation.quarter_turns % 2 != 0;
-  const std::uint32_t shown_width = sideways ? coded_height : coded_width;
-  const std::uint32_t shown_height = sideways ? coded_width : coded_height;
+  const bool square = options.sample_aspect == SampleAspect::kIgnore;
+  const std::uint32_t pixel_width = square ? 1 : orientation.pixel_width;
+  const std::uint32_t pixel_height = square ? 1 : orientation.pixel_height;
+  Display display{std::uint64_t{coded_width} * pixel_width,
+                  std::uint64_t{coded_height} * pixel_height, static_cast<double>(pixel_width),
+                  static_cast<double>(pixel_height)};
+  if (sideways) {
+    std::swap(display.width, display.height);
+    std::swap(display.pixel_width, display.pixel_height);
+  }
   FrameGeometry geometry;
   geometry.quarter_turns = orientation.quarter_turns % 4;
   geometry.mirror = orientation.mirror;
@@ -87,11 +106,11 @@ FrameGeometry frame_geometry(std::uint32_t coded_width, std::uint32_t coded_heig
   std::uint32_t out_width = options.width, out_height = options.height;
   if (options.resize_mode == ResizeMode::kFit && options.crop != CropMode::kResized) {
     const bool even = options.color == ColorMode::kYuv420;  // bars end where chroma samples end
-    if (std::uint64_t{shown_width} * options.height > std::uint64_t{shown_height} * options.width) {
-      out_height = fitted(options.width, shown_height, shown_width, even);
+    if (display.width * options.height > display.height * options.width) {
+      out_height = fitted(options.width, display.height, display.width, even);
       out_height = std::min(out_height, options.height);
     } else {
-      out_width = fitted(options.height, shown_width, shown_height, even);
+      out_width = fitted(options.height, display.width, display.height, even);
       out_width = std::min(out_width, options.width);
     }
     const std::uint32_t mask = even ? ~std::uint32_t{1} : ~std::uint32_t{0};
@@ -101,8 +120,12 @@ FrameGeometry frame_geometry(std::uint32_t coded_width, std::uint32_t coded_heig
   geometry.scaled_width = sideways ? out_height : out_width;
   geometry.scaled_height = sideways ? out_width : out_height;
 
-  // Back from the displayed to the coded picture: undo the turn, then the mirror.
-  const Rect shown = crop_of_display(shown_width, shown_height, options, draws);
+  // Back from the displayed to the coded picture: to its pixels, then undo the turn and the mirror.
+  Rect shown = crop_of_display(display, options, draws);
+  shown.x /= display.pixel_width;
+  shown.width /= display.pixel_width;
+  shown.y /= display.pixel_height;
+  shown.height /= display.pixel_height;
   Rect coded = shown;
   if (sideways) std::swap(coded.width, coded.height);
   switch (geometry.quarter_turns) {

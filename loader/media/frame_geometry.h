@@ -35,10 +35,13 @@ struct FrameGeometry {
   friend bool operator==(const FrameGeometry&, const FrameGeometry&) = default;
 };
 
-/// The orientation a display matrix asks for.
+/// How a stream's pictures are shown.
 struct Orientation {
-  std::uint32_t quarter_turns = 0;  ///< clockwise
+  std::uint32_t quarter_turns = 0;  ///< display matrix, clockwise
   bool mirror = false;              ///< horizontally, before the turn
+  /// Shape of a coded pixel (the sample aspect ratio), each 1 to 2^16 - 1; it is turned too. Counts
+  /// with `TransformOptions::sample_aspect` = apply.
+  std::uint32_t pixel_width = 1, pixel_height = 1;
 };
 
 /// Return the geometry for frames of coded_width x coded_height; the crop is decided on the picture

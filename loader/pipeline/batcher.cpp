@@ -87,6 +87,7 @@ bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
     ++taken_;
     const Error& lost = *item.result.lost;
     counters_.lose(lost.code);
+    if (counts_.pass == 0) ++counts_.clips_lost;
     if (!item.sample->first_loss) item.sample->first_loss = lost;
     return options_.input.on_error == OnError::kSkip || fail_run(lost);
   }
@@ -251,9 +252,13 @@ bool Batcher::judge(bool at_end) {
     return static_cast<double>(failed) > most * static_cast<double>(of);
   };
   std::string what;
-  if ((at_end || counts_.samples_seen >= kJudgedFrom) &&
-      beyond(counts_.samples_failed, counts_.samples_seen)) {
+  const bool judged = at_end || counts_.samples_seen >= kJudgedFrom;
+  // Only the first pass is judged: until then the epoch's clips are its own.
+  const std::uint64_t clips = counts_.clips_in_epoch + counts_.clips_lost;
+  if (judged && beyond(counts_.samples_failed, counts_.samples_seen)) {
     what = fmt::format("{} of {} samples", counts_.samples_failed, counts_.samples_seen);
+  } else if (judged && beyond(counts_.clips_lost, clips)) {
+    what = fmt::format("{} of {} clips", counts_.clips_lost, clips);
   } else if (at_end && beyond(counts_.shards_failed, shards_)) {
     what = fmt::format("{} of {} shards", counts_.shards_failed, shards_);
   }

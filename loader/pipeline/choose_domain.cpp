@@ -40,15 +40,12 @@ Result<Cost> cost_of(const Sample& sample, const Field& video, const LoaderOptio
                                                 .unit_clips = options.window.unit_clips,
                                                 .unit_length = length});
     if (!file) return std::move(file.error());
-    const VideoFacts& facts = file->facts();
-    auto windows = plan_windows({.frame_count = facts.frame_count,
-                                 .pts_seconds = facts.pts_seconds,
-                                 .end_seconds = facts.end_seconds,
-                                 .fallback_fps = facts.average_fps > 0 ? facts.average_fps : 25},
-                                options.window, options.batch.seed, {0, 0, sample.ordinal, 0});
+    auto windows = plan_windows(file->facts().times(), options.window, options.batch.seed,
+                                {0, 0, sample.ordinal, 0});
+    if (!windows) return std::move(windows.error());
     const bool is_short = length == UnitLength::kShort;
-    if (is_short) cost.clips = windows.size();
-    file->plan_units(std::move(windows));
+    if (is_short) cost.clips = windows->size();
+    file->plan_units(std::move(*windows));
     for (const UnitOutline& unit : file->outlines()) {
       (is_short ? cost.packets : cost.packets_at_least) += unit.packets;
       cost.units += is_short ? 1 : 0;

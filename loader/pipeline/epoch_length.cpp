@@ -74,11 +74,8 @@ class ClipCounter {
     auto facts = facts_of(at, *record);
     if (!facts) return std::move(facts.error());
     if (!filter_.accepts(*facts)) return kNone;
-    return count_windows({.frame_count = facts->frame_count,
-                          .pts_seconds = facts->pts_seconds,
-                          .end_seconds = facts->end_seconds,
-                          .fallback_fps = facts->average_fps > 0 ? facts->average_fps : 25},
-                         options_.window);
+    const auto windows = count_windows(facts->times(), options_.window);
+    return windows ? *windows : kNone;  // a sample that fails
   }
 
  private:

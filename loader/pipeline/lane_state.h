@@ -84,6 +84,7 @@ struct EpochCounts {
   std::uint64_t batches = 0;
   std::uint64_t clips_in_epoch = 0, clips_in_pass = 0;
   std::uint64_t samples_seen = 0, samples_failed = 0, shards_failed = 0;
+  std::uint64_t clips_lost = 0;  ///< in the first pass
   std::optional<Error> first_failure;
 };
 

@@ -80,6 +80,7 @@ Json to_json(const EpochCounts& counts) {
           {"samples_seen", counts.samples_seen},
           {"samples_failed", counts.samples_failed},
           {"shards_failed", counts.shards_failed},
+          {"clips_lost", counts.clips_lost},
           {"first_failure", to_json(counts.first_failure)}};
 }
 
@@ -93,6 +94,7 @@ EpochCounts counts_from(const Json& json) {
   read("samples_seen", counts.samples_seen);
   read("samples_failed", counts.samples_failed);
   read("shards_failed", counts.shards_failed);
+  counts.clips_lost = json.value("clips_lost", std::uint64_t{0});  // older states have none
   counts.first_failure = error_from(json.at("first_failure"));
   return counts;
 }
@@ -257,7 +259,9 @@ Result<std::vector<LaneState>> read_state(std::string_view state, const LoaderOp
           options.resource.decode == DecodeDevice::kCpu)
         continue;
       if (is_compared(row.info))
-        compare(row.info.name, decided.value(row.info.name, Json()), row.get(options));
+        // A state of before the option was there ran with its default.
+        compare(row.info.name, decided.value(row.info.name, Json(row.get(LoaderOptions()))),
+                row.get(options));
     }
     const Json& lanes = json->at("lanes");
     compare("the number of lanes (devices)", lanes.size(), plan.lanes);

@@ -39,8 +39,8 @@ void add_input_rows(std::vector<OptionRow>& rows) {
              {"skip", "fail"}, SHARDREEL_MEMBER(input.on_error)));
   rows.push_back(
       number({"max_skip_ratio", "0 to 1", "O",
-              "With on_error = skip: end the run when a larger part of the samples failed "
-              "(judged from 100 samples on and at the end of the epoch)."},
+              "With on_error = skip: end the run when a larger part of the samples failed or of "
+              "their clips were lost (judged from 100 samples on and at the end of the epoch)."},
              SHARDREEL_MEMBER(input.max_skip_ratio)));
   rows.push_back(words({"filter",
                         "conditions: `key=GLOB`, `FIELD=TEXT`, `json.NAME=TEXT`, or `min_frames "
@@ -74,7 +74,7 @@ void add_window_rows(std::vector<OptionRow>& rows) {
                           std::nullopt, SHARDREEL_MEMBER(window.window_stride)));
   rows.push_back(maybe({"fps", "above 0; unset = by frame", "O",
                         "Sample by time at this rate; num_frames and window_stride count output "
-                        "frames then."},
+                        "frames then. A video that shows one frame for more than 300 s fails."},
                        TextForm::kNumber, SHARDREEL_MEMBER(window.fps), take_number));
   rows.push_back(
       whole_or({"windows_per_video", "`all`, or 1 or more", "O", "How many windows a video gives."},
@@ -94,6 +94,12 @@ void add_transform_rows(std::vector<OptionRow>& rows) {
                        SHARDREEL_MEMBER(transform.width)));
   rows.push_back(whole({"height", "1 to 16384", "P", "Height of the output, in pixels."},
                        SHARDREEL_MEMBER(transform.height)));
+  rows.push_back(
+      choice({"sample_aspect",
+              {},
+              "P",
+              "Take pixels as square, or apply the stream's sample aspect ratio before resizing."},
+             {"ignore", "apply"}, SHARDREEL_MEMBER(transform.sample_aspect)));
   rows.push_back(
       choice({"resize_mode",
               {},

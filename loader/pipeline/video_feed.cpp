@@ -269,12 +269,10 @@ std::optional<VideoFeed::Looked> VideoFeed::look_at(SampleEvent event,
   const VideoFacts& facts = file->facts();
   if (!filter_.accepts(facts)) return refuse({}, FailureItem::Of::kFiltered);
 
-  auto windows = plan_windows({.frame_count = facts.frame_count,
-                               .pts_seconds = facts.pts_seconds,
-                               .end_seconds = facts.end_seconds,
-                               .fallback_fps = facts.average_fps > 0 ? facts.average_fps : 25},
-                              options_.window, options_.batch.seed, record->context.id);
-  if (windows.empty()) {
+  auto windows =
+      plan_windows(facts.times(), options_.window, options_.batch.seed, record->context.id);
+  if (!windows) return failed(std::move(windows.error()));
+  if (windows->empty()) {
     Error error{ErrorCode::kTooShort, too_short(facts), {}, {}, {}};
     error.at(sample.shard, sample.key, video->offset);
     return refuse(std::move(error), FailureItem::Of::kTooShort);
@@ -288,10 +286,10 @@ std::optional<VideoFeed::Looked> VideoFeed::look_at(SampleEvent event,
       if (!freed_.wait(seen, stop)) return std::nullopt;
     }
   }
-  for (const Window& window : windows) looked.windows.push_back(window.ordinal);
+  for (const Window& window : *windows) looked.windows.push_back(window.ordinal);
   OpenVideo& video_of = looked.video;
-  video_of.clips_left = windows.size();
-  video_of.units_left = file->plan_units(std::move(windows));
+  video_of.clips_left = windows->size();
+  video_of.units_left = file->plan_units(std::move(*windows));
   video_of.file.emplace(std::move(*file));
   record->units_left = video_of.units_left;
   video_of.sample = std::move(record);
@@ -301,11 +299,13 @@ std::optional<VideoFeed::Looked> VideoFeed::look_at(SampleEvent event,
 /// Open the video with what the shard's index has of it, else by its container.
 Result<VideoFile> VideoFeed::open_file(const ReadItem& item, const Sample& sample,
                                        const Field& video) {
-  const VideoFileOptions options{.field = video.name,
-                                 .selective = true,
-                                 .unit_clips = options_.window.unit_clips,
-                                 .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong,
-                                 .most_decoder_bytes = most_decoder_bytes(plan_)};
+  const VideoFileOptions options{
+      .field = video.name,
+      .selective = true,
+      .unit_clips = options_.window.unit_clips,
+      .unit_length = tier_ ? UnitLength::kShort : UnitLength::kLong,
+      .most_decoder_bytes = most_decoder_bytes(plan_),
+      .sample_aspect = options_.transform.sample_aspect == SampleAspect::kApply};
   if (!item.index) return VideoFile::open(video.content, options);
   const auto at = item.index->find_ordinal(sample.ordinal);
   const auto known = at ? item.index->video(*at) : std::nullopt;

@@ -11,6 +11,19 @@
 
 namespace shardreel {
 
+namespace {
+
+Orientation orientation_of(const StreamParameters& stream) {
+  Orientation orientation{stream.quarter_turns, stream.mirror};
+  if (stream.sample_aspect.num > 0) {
+    orientation.pixel_width = static_cast<std::uint32_t>(stream.sample_aspect.num);
+    orientation.pixel_height = static_cast<std::uint32_t>(stream.sample_aspect.den);
+  }
+  return orientation;
+}
+
+}  // namespace
+
 struct ClipCutter::Making {
   bool begun = false;
   bool corrupt = false;
@@ -31,7 +44,7 @@ ClipCutter::ClipCutter(const Unit& unit, const ClipContext& context, FrameConver
       begin_(std::move(begin)),
       emit_(std::move(emit)),
       slot_bytes_(slot_bytes(context.options->transform)),
-      orientation_{unit.parameters->quarter_turns, unit.parameters->mirror},
+      orientation_(orientation_of(*unit.parameters)),
       making_(unit.windows.size()) {
   for (std::size_t i = 0; i < making_.size(); ++i) {
     const Window& window = unit.windows[i];

@@ -1,9 +1,12 @@
 #include "loader/window/window_plan.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "loader/base/random.h"
 
@@ -19,28 +22,44 @@ using Position = std::uint64_t;  // a frame, or with `fps` an output instant
 /// must meet instant 3 at fps = 30 although 3 / 30 may come out 1e-17 smaller.
 constexpr double kInstantTolerance = 1e-6;
 
+/// Up to here every instant is a double of its own.
+constexpr double kMostExact = 9e15;
+
+/// How long a frame may outlast `kMostSecondsShown`: times are rounded fractions here too.
+constexpr double kSecondsTolerance = 1e-6;
+
+/// The rate of a video without times.
+double own_fps(const VideoTimes& video) { return video.fallback_fps > 0 ? video.fallback_fps : 25; }
+
+Error too_long(std::string why) {
+  return {ErrorCode::kLongFrame,
+          std::move(why) + "; without fps the video is sampled by frame, whatever its times",
+          {},
+          {},
+          {}};
+}
+
 /// Maps output instants to frames by display time.
 class Instants {
  public:
-  Instants(const VideoTimes& video, double fps)
-      : times_(video.pts_seconds), frame_count_(static_cast<Position>(video.frame_count)) {
-    if (times_.empty()) {
-      const double own = video.fallback_fps > 0 ? video.fallback_fps : 25;
-      instants_per_frame_ = fps / own;
-    } else {
-      frame_count_ = std::min<Position>(frame_count_, times_.size());
-      fps_ = fps;
+  static Result<Instants> make(const VideoTimes& video, double fps) {
+    if (const auto frame = find_long_frame(video)) {
+      return too_long(fmt::format("{}; sampling at {} fps repeats a frame for {} s at most",
+                                  describe(*frame), fps, kMostSecondsShown));
     }
-    if (frame_count_ == 0) return;
-    const double end = times_.empty() ? static_cast<double>(frame_count_) * instants_per_frame_
-                                      : (video.end_seconds - times_[0]) * fps_;
-    // The first instant shows the first frame even where a container claims no duration; a broken
-    // time stamp (a jump of years) must not ask for terabytes of windows.
-    const Position most = 1'000'000 + 100 * std::min(frame_count_, Position{1} << 50);
+    Instants instants(video, fps);
+    const double end = instants.end();
+    const double most = std::min(1e6 + 1e3 * static_cast<double>(video.frame_count), kMostExact);
+    if (end > most) {
+      return too_long(
+          fmt::format("{} frames at {} fps make {:.0f} output frames, expected {:.0f} "
+                      "at most",
+                      video.frame_count, fps, std::ceil(end), most));
+    }
+    // The first instant shows the first frame even where a container claims no duration.
     const double count = std::ceil(end - kInstantTolerance);
-    count_ = !(count > 1)                        ? 1
-             : count < static_cast<double>(most) ? static_cast<Position>(count)
-                                                 : most;
+    instants.count_ = count > 1 ? static_cast<Position>(count) : 1;
+    return instants;
   }
 
   [[nodiscard]] Position count() const { return count_; }
@@ -57,6 +76,21 @@ class Instants {
   }
 
  private:
+  Instants(const VideoTimes& video, double fps)
+      : times_(video.pts_seconds),
+        frame_count_(static_cast<Position>(video.frame_count)),
+        end_seconds_(video.end_seconds),
+        fps_(fps),
+        instants_per_frame_(fps / own_fps(video)) {
+    if (!times_.empty()) frame_count_ = std::min<Position>(frame_count_, times_.size());
+  }
+
+  /// When the last frame stops being shown, in instants.
+  [[nodiscard]] double end() const {
+    return times_.empty() ? static_cast<double>(frame_count_) * instants_per_frame_
+                          : (end_seconds_ - times_[0]) * fps_;
+  }
+
   /// When a frame starts to be shown, in instants.
   [[nodiscard]] double start_of(Position frame) const {
     return times_.empty() ? static_cast<double>(frame) * instants_per_frame_
@@ -65,8 +99,9 @@ class Instants {
 
   std::span<const double> times_;
   Position frame_count_;
-  double fps_ = 0;
-  double instants_per_frame_ = 0;  // without times
+  double end_seconds_;
+  double fps_;
+  double instants_per_frame_;  // without times
   Position count_ = 0;
 };
 
@@ -80,12 +115,14 @@ struct WindowGrid {
   [[nodiscard]] std::uint64_t count() const { return (positions - span) / stride + 1; }
 };
 
-WindowGrid make_grid(const VideoTimes& video, const WindowOptions& options) {
+Result<WindowGrid> make_grid(const VideoTimes& video, const WindowOptions& options) {
   WindowGrid grid;
   if (video.frame_count <= 0 || options.num_frames == 0) return grid;
   if (options.fps) {
     if (!(*options.fps > 0) || !std::isfinite(*options.fps)) return grid;
-    grid.instants.emplace(video, *options.fps);
+    auto instants = Instants::make(video, *options.fps);
+    if (!instants) return std::move(instants.error());
+    grid.instants = std::move(*instants);
   }
   grid.positions =
       grid.instants ? grid.instants->count() : static_cast<Position>(video.frame_count);
@@ -125,18 +162,46 @@ std::vector<std::uint64_t> choose(std::uint64_t count, std::uint64_t wanted, Win
 
 }  // namespace
 
-std::uint64_t count_windows(const VideoTimes& video, const WindowOptions& options) {
-  const WindowGrid grid = make_grid(video, options);
-  if (grid.positions == 0) return 0;
-  if (grid.is_short()) return options.short_policy == ShortPolicy::kDrop ? 0 : 1;
+std::optional<LongFrame> find_long_frame(const VideoTimes& video) {
+  const auto too_long = [](double begin, double end) {
+    return end - begin > kMostSecondsShown + kSecondsTolerance;
+  };
+  const std::span<const double> times = video.pts_seconds;
+  if (times.empty()) {
+    const double shown = 1 / own_fps(video);
+    if (video.frame_count <= 0 || !too_long(0, shown)) return std::nullopt;
+    return LongFrame{0, 0, shown};
+  }
+  for (std::size_t i = 0; i < times.size(); ++i) {
+    const double end = i + 1 < times.size() ? times[i + 1] : video.end_seconds;
+    if (too_long(times[i], end))
+      return LongFrame{static_cast<std::int64_t>(i), times[i] - times[0], end - times[0]};
+  }
+  return std::nullopt;
+}
+
+std::string describe(const LongFrame& frame) {
+  return fmt::format("frame {} stays shown for {:.3f} s, from {:.3f} s to {:.3f} s", frame.frame,
+                     frame.end - frame.begin, frame.begin, frame.end);
+}
+
+Result<std::uint64_t> count_windows(const VideoTimes& video, const WindowOptions& options) {
+  const auto made = make_grid(video, options);
+  if (!made) return made.error();
+  const WindowGrid& grid = *made;
+  constexpr std::uint64_t kNone = 0, kOne = 1;
+  if (grid.positions == 0) return kNone;
+  if (grid.is_short()) return options.short_policy == ShortPolicy::kDrop ? kNone : kOne;
   const std::uint64_t wanted = options.windows_per_video;
   return wanted == 0 ? grid.count() : std::min<std::uint64_t>(wanted, grid.count());
 }
 
-std::vector<Window> plan_windows(const VideoTimes& video, const WindowOptions& options,
-                                 std::uint64_t seed, const ClipId& id) {
-  const WindowGrid grid = make_grid(video, options);
-  if (grid.positions == 0) return {};
+Result<std::vector<Window>> plan_windows(const VideoTimes& video, const WindowOptions& options,
+                                         std::uint64_t seed, const ClipId& id) {
+  const auto made = make_grid(video, options);
+  if (!made) return made.error();
+  const WindowGrid& grid = *made;
+  if (grid.positions == 0) return std::vector<Window>();
   const std::uint64_t num_frames = options.num_frames, step = options.frame_step;
 
   const auto window_of = [&](std::uint64_t ordinal, auto position_of) {

@@ -97,6 +97,27 @@ class ListTest(unittest.TestCase):
                          (25, 4, True, 5, 0))
         self.assertEqual(video["facts_from"], "video")
 
+    def test_streams_aspect_and_the_longest_frame(self):
+        made = os.path.join(WORK, "facts.mkv")
+        ffmpeg("-f", "lavfi", "-i", "color=red:s=32x32:r=25:d=0.04", "-f", "lavfi", "-i", "testsrc2=s=96x64:r=25:d=2",
+               "-map", "0", "-map", "1", "-c:v:0", "mjpeg", "-pix_fmt:v:0", "yuvj420p", "-c:v:1", "libx264",
+               "-pix_fmt:v:1", "yuv420p", "-aspect:v:1", "2:1", made)
+        gap = os.path.join(WORK, "gap.mp4")
+        ffmpeg("-i", self.path, "-c", "copy", "-bsf:v", "setts=ts='if(gte(N,50),TS+1000/TB,TS)'", gap)
+        with open(made, "rb") as two, open(gap, "rb") as long:
+            shard = make_shard("facts.tar", [("a.mkv", two.read()), ("b.mp4", long.read()), ("c.mp4", self.video)])
+        for source in ("video", "index"):
+            if source == "index":
+                subprocess.run([SHARDREEL, "index", shard], check=True, stdout=subprocess.DEVNULL)
+            a, b, c = (sample["video"] for sample in lines(shard))
+            self.assertEqual([video["facts_from"] for video in (a, b, c)], [source] * 3)
+            self.assertEqual((a["codec"], a["frames"], a["video_streams"], a["stream"], a["sample_aspect"],
+                              a["display_width"]), ("h264", 50, 2, 1, "4:3", 128))
+            self.assertEqual((c["video_streams"], c["stream"]), (1, 0))
+            self.assertAlmostEqual(b["longest_frame_seconds"], 1000.04, places=3)
+            self.assertAlmostEqual(c["longest_frame_seconds"], 0.04, places=3)
+            self.assertIn("2 video streams; stream 1 is taken", run(shard).stdout.decode())
+
     def test_table_and_totals(self):
         text = run(self.shard, status=1).stdout.decode()
         for words in ("d/a", "h264", "160x120", "4 samples in 1 shards", "seg.png", "2 videos, 200 frames",
@@ -149,7 +170,7 @@ class ListTest(unittest.TestCase):
         for arguments in ([], [self.shard, "--extract", "mp4"], [self.shard, "--frames", "d/a"],
                           [self.shard, "--frames", "d/a", "--png", "x.png", "--at", "1.5"],
                           [self.shard, "--frames", "d/a", "--png", "x.png", "--at", "-1"],
-                          [self.shard, "--integrity", "lax"]):
+                          [self.shard, "--integrity", "lax"], [self.shard, "--sample-aspect", "square"]):
             run(*arguments, status=2)
 
     def test_sources(self):
@@ -169,7 +190,7 @@ class PictureTest(unittest.TestCase):
         size = width * height * 3
         return [raw[i * size:(i + 1) * size] for i in range(len(numbers))]
 
-    def check(self, name, width, height, *arguments, least=46):
+    def check(self, name, width, height, *arguments, least=46, flags=()):
         path, video = clip(name, *arguments)
         shard = make_shard(name + ".tar", [("k/v." + name.rsplit(".", 1)[1], video)])
         numbers = [0, 36, 37, 38, 99]
@@ -177,7 +198,7 @@ class PictureTest(unittest.TestCase):
         png = os.path.join(WORK, "frame.png")
         for at, number in (("0", 0), ("37", 37), ("1.48s", 37), ("1.5s", 37), ("1.519s", 37), ("1.52s", 38), ("99", 99),
                            ("0s", 0)):
-            run(shard, "--frames", "k/v", "--at", at, "--png", png)
+            run(shard, "--frames", "k/v", "--at", at, "--png", png, *flags)
             raw = ffmpeg("-i", png, "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
             scores = {n: psnr(raw, picture) for n, picture in expected.items()}
             self.assertGreater(scores[number], least, (name, at, scores))
@@ -189,7 +210,22 @@ class PictureTest(unittest.TestCase):
         self.check("plain.mkv", 160, 120, "-c:v", "libx264", "-g", "50", "-bf", "2", "-colorspace", "smpte170m")
 
     def test_sample_aspect(self):
-        self.check("wide.mp4", 320, 120, "-c:v", "libx264", "-vf", "setsar=2", "-colorspace", "smpte170m", least=40)
+        wide = ("-c:v", "libx264", "-vf", "setsar=2", "-colorspace", "smpte170m")
+        self.check("wide.mp4", 160, 120, *wide)
+        self.check("wide.mp4", 160, 120, *wide, flags=("--sample-aspect", "ignore"))
+        self.check("wide.mp4", 320, 120, *wide, least=40, flags=("--sample-aspect", "apply"))
+
+    def test_sample_aspect_of_the_sheet(self):
+        _, video = clip("sheet_wide.mp4", "-c:v", "libx264", "-vf", "setsar=2", "-colorspace", "smpte170m")
+        shard = make_shard("sheet_wide.tar", [("a.mp4", video)])
+        png = os.path.join(WORK, "sheet_wide.png")
+        for aspect, width, height in (("ignore", 120, 90), ("apply", 160, 60)):
+            run(shard, "--contact-sheet", png, "--thumbnails", "1", "--sample-aspect", aspect)
+            raw = ffmpeg("-i", png, "-pix_fmt", "rgb24", "-f", "rawvideo", "-")
+            rows = [raw[i * 168 * 3:(i + 1) * 168 * 3] for i in range(98)]
+            drawn = [(x, y) for y, row in enumerate(rows) for x in range(168) if row[x * 3:x * 3 + 3] != b"\x20\x20\x20"]
+            self.assertEqual((max(x for x, _ in drawn) - min(x for x, _ in drawn) + 1,
+                              max(y for _, y in drawn) - min(y for _, y in drawn) + 1), (width, height), aspect)
 
     def test_rotation(self):
         clip("upright.mp4", "-c:v", "libx264", "-colorspace", "smpte170m")

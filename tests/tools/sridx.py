@@ -101,7 +101,7 @@ def read_index(data):
     assert data[:8] == b"\x89SRIDX\r\n"
     version, flags, shard_bytes, fingerprint, samples, directory_bytes, _, block_bytes, _ = struct.unpack_from(
         "<IIQQQQQQQ", data, 8)
-    assert version == 1 and len(data) == 72 + directory_bytes + block_bytes
+    assert version == 2 and len(data) == 72 + directory_bytes + block_bytes
     cursor = Cursor(data[72:72 + directory_bytes])
     blocks = Cursor(data[72 + directory_bytes:])
     index = {"seekable": flags == 1, "shard_bytes": shard_bytes, "fingerprint": fingerprint, "samples": []}

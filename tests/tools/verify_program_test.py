@@ -53,6 +53,32 @@ class VerifyTest(unittest.TestCase):
         self.assertIn("shard_unreadable", run(os.path.join(WORK, "none.tar"), status=1))
         self.assertIn("shard_unreadable", run("pipe:cat " + good + "; exit 3", status=1))
 
+    def test_long_frames_and_several_streams(self):
+        def video(name, *arguments):
+            path = os.path.join(WORK, name)
+            subprocess.run(["ffmpeg", "-nostdin", "-v", "error", "-y", *arguments, path], check=True)
+            return path
+
+        def content(path):
+            with open(path, "rb") as file:
+                return file.read()
+
+        even = video("even.mp4", "-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=4", "-c:v", "libx264", "-bf", "0",
+                     "-pix_fmt", "yuv420p")
+        gap, slow = (video(name, "-i", even, "-c", "copy", "-bsf:v", f"setts=ts='if(gte(N,50),TS+{gap}/TB,TS)'")
+                     for name, gap in (("gap.mp4", 1000), ("slow.mp4", 299)))
+        two = video("two.mkv", "-f", "lavfi", "-i", "color=red:s=32x32:r=25:d=0.04", "-i", even, "-map", "0", "-map", "1",
+                    "-c:v:0", "mjpeg", "-pix_fmt:v:0", "yuvj420p", "-c:v:1", "copy")
+        shard = make_shard("videos.tar", [(f"{key}.{path[-3:]}", content(path))
+                                          for key, path in (("a", even), ("b", gap), ("c", slow), ("d", two))])
+        for deep in ([], ["--deep"]):
+            run(shard, *deep, "--fail-on", "error")
+            findings = json.loads(run(shard, "--json", *deep, status=1))["findings"]
+            self.assertEqual([(f["severity"], f["kind"], f["key"]) for f in findings],
+                             [("warning", "long_frame", "b"), ("warning", "video_streams", "d")])
+            self.assertIn("frame 49 stays shown for 1000.040 s", findings[0]["message"])
+            self.assertIn("2 video streams; stream 1 is taken", findings[1]["message"])
+
     def test_json_is_the_same_for_any_number_of_jobs(self):
         first = make_shard("first.tar", [(f"k{i}.{f}", b"{" if i % 7 == 0 else b"{}") for i in range(60)
                                          for f in ("json", "png") if f == "json" or i % 9])

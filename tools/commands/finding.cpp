@@ -11,7 +11,7 @@ constexpr std::string_view kMakeAgain =
     "take the file from its source again, or leave the sample out";
 
 constexpr Severity kError = Severity::kError, kWarning = Severity::kWarning;
-constexpr std::array<KindInfo, 20> kKinds{{
+constexpr std::array<KindInfo, 22> kKinds{{
     {FindingKind::kShardUnreadable, kError, "shard_unreadable", "shards that cannot be read",
      "check the path, the permissions and the command"},
     {FindingKind::kArchiveCut, kError, "archive_cut", "archives that end too early", kCopyAgain},
@@ -50,6 +50,10 @@ constexpr std::array<KindInfo, 20> kKinds{{
      "videos whose stored times do not tell the order of their frames",
      "nothing is lost: frames are counted as the decoder shows them, always from the first packet "
      "on; write the file again with the times of its frames to read windows out of it at once"},
+    {FindingKind::kLongFrame, kWarning, "long_frame", "videos with a frame that stays for minutes",
+     "repair the video's times, or sample it by frame: with fps the sample fails"},
+    {FindingKind::kVideoStreams, kWarning, "video_streams", "videos of several video streams",
+     "if it is another stream that is wanted, pack a file that has only that one"},
     {FindingKind::kIndex, kError, "index", "indexes that are stale or damaged",
      "make the index again with shardreel index"},
 }};

@@ -37,6 +37,8 @@ enum class FindingKind {
   kVideoCut,         ///< its container ends too early
   kFramesDamaged,    ///< frames do not decode (`--deep`)
   kTimesUnused,      ///< stored times do not tell the order of the frames
+  kLongFrame,        ///< a frame stays shown for longer than `fps` repeats one
+  kVideoStreams,     ///< more than one video stream
   kIndex,            ///< the index beside the shard is stale or damaged
 };
 

@@ -37,6 +37,10 @@ Error io_error(const std::string& doing) {
   return {ErrorCode::kIo, fmt::format("{}: {}", doing, std::strerror(errno)), {}, {}, {}};
 }
 
+SampleAspect aspect_of(const InspectCommand& command) {
+  return command.sample_aspect == "apply" ? SampleAspect::kApply : SampleAspect::kIgnore;
+}
+
 struct CloseFile {
   void operator()(std::FILE* file) const noexcept { std::fclose(file); }
 };
@@ -190,7 +194,7 @@ Result<void> write_frame(const Sample& sample, const InspectCommand& command,
   if (video == nullptr)
     return Error{ErrorCode::kNoVideo, "no field that holds a video", sample.shard, sample.key,
                  sample.offset};
-  const auto picture = show_frame(sample, *video, choice, stop);
+  const auto picture = show_frame(sample, *video, choice, aspect_of(command), stop);
   if (!picture) return picture.error();
   const auto png = encode_png(picture->rgb, picture->width, picture->height);
   if (!png) return png.error();
@@ -206,7 +210,7 @@ class SheetMaker : public WalkVisitor {
  public:
   SheetMaker(const InspectCommand& command, std::stop_token stop)
       : most_(command.limit == 0 ? kMostSheetRows : command.limit),
-        sheet_(command.thumbnails),
+        sheet_(command.thumbnails, aspect_of(command)),
         stop_(std::move(stop)) {}
 
   Result<bool> sample(WalkedSample walked) override {
@@ -331,6 +335,10 @@ void add_inspect_flags(CLI::App& app, InspectCommand& command) {
       ->excludes(extract);
   app.add_option("--thumbnails", command.thumbnails, "Thumbnails in a row of the sheet")
       ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  app.add_option("--sample-aspect", command.sample_aspect,
+                 "Pictures show pixels as square, or apply the sample aspect ratio")
+      ->check(CLI::IsMember({"ignore", "apply"}))
       ->capture_default_str();
   extract->excludes(frames);
 }

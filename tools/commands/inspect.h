@@ -23,6 +23,7 @@ struct InspectCommand {
   std::string frames, at = "0", png;
   std::string contact_sheet;
   std::uint32_t thumbnails = 8;
+  std::string sample_aspect = "ignore";  ///< of pictures; the option of `feed`
 };
 
 /// Add the flags. `command` must outlive the parsing.

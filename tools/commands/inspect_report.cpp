@@ -135,6 +135,9 @@ void InspectTable::add(const InspectedSample& inspected) {
              shown, rate, frames, seconds, shortened(fields, kFieldsWidth));
   for (std::size_t i = 0; i < inspected.sha256.size(); ++i)
     fmt::print("    sha256 {}  {}\n", inspected.sha256[i], for_terminal(sample.fields[i].name));
+  if (inspected.video && *inspected.video && (*inspected.video)->facts.video_streams > 1)
+    fmt::print("    {} video streams; stream {} is taken\n",
+               (*inspected.video)->facts.video_streams, (*inspected.video)->facts.stream_number);
   if (inspected.video && !*inspected.video)
     fmt::print("    the video cannot be read ({}): {}\n", to_string(inspected.video->error().code),
                for_terminal(inspected.video->error().message));

@@ -35,14 +35,25 @@ struct Size {
   std::uint32_t width = 0, height = 0;
 };
 
-Result<Size> display_size(const Sample& sample, const Field& field) {
+Result<Size> display_size(const Sample& sample, const Field& field, SampleAspect aspect) {
+  constexpr std::uint64_t kMostPixels = std::uint64_t{1} << 28;
   auto described = describe_video(field.content, field.name);
   if (!described) return std::move(described.error().at(sample.shard, sample.key, field.offset));
   const VideoRecord& record = described->record;
-  if (record.display_width == 0 || record.display_height == 0)
+  Size size{record.display_width, record.display_height};
+  if (aspect == SampleAspect::kIgnore) {
+    size = {record.coded_width, record.coded_height};
+    if (record.quarter_turns % 2 != 0) std::swap(size.width, size.height);
+  }
+  if (size.width == 0 || size.height == 0)
     return Error{ErrorCode::kUnsupported, "the video does not tell its size", sample.shard,
                  sample.key, field.offset};
-  return Size{record.display_width, record.display_height};
+  if (std::uint64_t{size.width} * size.height > kMostPixels)
+    return Error{
+        ErrorCode::kUnsupported,
+        fmt::format("shown as {}x{}, more than {} pixels", size.width, size.height, kMostPixels),
+        sample.shard, sample.key, field.offset};
+  return size;
 }
 
 Size fitted(Size of, std::uint32_t width, std::uint32_t height) {
@@ -102,11 +113,11 @@ Result<FrameChoice> parse_frame_choice(const std::string& text) {
 }
 
 Result<ShownPicture> show_frame(const Sample& sample, const Field& field, const FrameChoice& choice,
-                                const std::stop_token& stop) {
+                                SampleAspect aspect, const std::stop_token& stop) {
   const auto place = [&](Error error) {
     return std::move(error.at(sample.shard, sample.key, field.offset));
   };
-  const auto size = display_size(sample, field);
+  const auto size = display_size(sample, field, aspect);
   if (!size) return size.error();
   auto video = open_video(sample, field);
   if (!video) return std::move(video.error());
@@ -161,7 +172,7 @@ Result<void> ContactSheet::add(const Sample& sample, const Field* field,
   if (field == nullptr)
     return red(
         Error{ErrorCode::kNoVideo, "no video field", sample.shard, sample.key, sample.offset});
-  const auto shown = display_size(sample, *field);
+  const auto shown = display_size(sample, *field, aspect_);
   if (!shown) return red(shown.error());
   auto video = open_video(sample, *field);
   if (!video) return red(std::move(video.error()));

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "shardreel/options.h"
 #include "shardreel/sample.h"
 
 namespace shardreel::tools {
@@ -26,10 +27,11 @@ struct ShownPicture {
   bool corrupt = false;
 };
 
-/// The frame as a player shows it, at its own size: turned, mirrored, with its sample aspect.
-/// By time it is the one that is shown then; a time or number behind the end is kInvalidOption.
+/// The frame at its own size, turned and mirrored, its pixels square or in their ratio, as the feed
+/// takes them under the same option. By time it is the one that is shown then; a time or number
+/// behind the end is kInvalidOption.
 Result<ShownPicture> show_frame(const Sample& sample, const Field& video, const FrameChoice& choice,
-                                const std::stop_token& stop);
+                                SampleAspect aspect, const std::stop_token& stop);
 
 /// A sheet of thumbnails: one row a sample, `columns` frames spread evenly over its video, each in
 /// the middle of its part. All that is drawn is in `rgb`; a video that cannot be shown has a row of
@@ -37,7 +39,7 @@ Result<ShownPicture> show_frame(const Sample& sample, const Field& video, const 
 class ContactSheet {
  public:
   static constexpr std::uint32_t kCellWidth = 160, kCellHeight = 90, kGap = 4;
-  explicit ContactSheet(std::uint32_t columns) : columns_(columns) {}
+  ContactSheet(std::uint32_t columns, SampleAspect aspect) : columns_(columns), aspect_(aspect) {}
 
   /// Add a row; the error says why it is red (the row is there all the same).
   Result<void> add(const Sample& sample, const Field* video, const std::stop_token& stop);
@@ -54,6 +56,7 @@ class ContactSheet {
  private:
   void fill(std::uint32_t x, std::uint32_t y, std::uint32_t w, std::uint32_t h, unsigned color);
   std::uint32_t columns_, rows_ = 0;
+  SampleAspect aspect_;
   std::vector<std::byte> rgb_;
 };
 

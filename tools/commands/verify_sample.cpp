@@ -61,15 +61,25 @@ class Checker {
     }
   }
 
-  void check_times(const Field& field, bool unused, std::int64_t frames) {
-    if (unused)
+  /// What the feed would make of it, or would leave out.
+  void check_facts(const Field& field, const VideoFacts& facts) {
+    if (facts.times_unused) {
       add(FindingKind::kTimesUnused, field,
-          fmt::format("{} frames, whose order is that of the decoder", frames));
+          fmt::format("{} frames, whose order is that of the decoder", facts.frame_count));
+    }
+    if (const auto frame = find_long_frame(facts.times())) {
+      add(FindingKind::kLongFrame, field,
+          fmt::format("{}, expected {} s at most", describe(*frame), kMostSecondsShown));
+    }
+    if (facts.video_streams > 1) {
+      add(FindingKind::kVideoStreams, field,
+          fmt::format("{} video streams; stream {} is taken", facts.video_streams,
+                      facts.stream_number));
+    }
   }
 
   void check_deep(const Field& field, const Result<VideoCheck>& check) {
     if (!check) return add(FindingKind::kVideoUnreadable, field, words_of(check.error()));
-    check_times(field, check->times_unused, check->frames);
     checks_.frames_decoded += static_cast<std::uint64_t>(
         check->frames - std::max<std::int64_t>(check->frames_missing, 0));
     if (check->clean()) return;
@@ -110,16 +120,14 @@ Result<SampleChecks> check_sample(const WalkedSample& walked, bool deep, VideoDe
       checker.add(FindingKind::kVideoCut, field, **missing);
       continue;
     }
-    if (deep) {
-      checker.check_deep(field, check_video(field.content, field.name, decoder, stop));
+    VideoFileOptions options;
+    options.field = field.name;
+    auto opened = VideoFile::open(field.content, options);
+    if (opened) {
+      checker.check_facts(field, opened->facts());
+      if (deep) checker.check_deep(field, check_video(*opened, decoder, stop));
     } else {
-      VideoFileOptions options;
-      options.field = field.name;
-      const auto opened = VideoFile::open(field.content, options);
-      if (!opened)
-        checker.add(FindingKind::kVideoUnreadable, field, Checker::words_of(opened.error()));
-      else
-        checker.check_times(field, opened->facts().times_unused, opened->facts().frame_count);
+      checker.add(FindingKind::kVideoUnreadable, field, Checker::words_of(opened.error()));
     }
     if (stop.stop_requested())
       return Error{ErrorCode::kStopped, "stopped while verifying", {}, {}, {}};

@@ -1,5 +1,7 @@
 #include "tools/commands/video_facts.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -54,16 +56,31 @@ Result<VideoFactsOf> facts_of(const Sample& sample, const Field& field,
   if (sidecar != nullptr && sidecar->index) {
     if (const auto at = sidecar->index->find_ordinal(sample.ordinal)) {
       auto known = sidecar->index->read_video(*at);
-      if (known && known->record.field == field.name)
-        return VideoFactsOf{std::move(known->record), true};
+      if (known && known->record.field == field.name) {
+        auto facts = indexed_facts(known->record, known->packets);
+        if (facts) return VideoFactsOf{std::move(known->record), std::move(*facts), true};
+      }
     }
   }
   auto described = describe_video(field.content, field.name);
   if (!described) {
     return std::move(described.error().at(sample.shard, sample.key, field.offset));
   }
-  return VideoFactsOf{std::move(described->record), false};
+  return VideoFactsOf{std::move(described->record), std::move(described->facts), false};
 }
+
+namespace {
+
+/// How long the frame that is shown longest stays, seconds; null where frames have no times.
+nlohmann::ordered_json longest_frame(const VideoFacts& facts) {
+  if (facts.pts_seconds.empty()) return nullptr;
+  double longest = facts.end_seconds - facts.pts_seconds.back();
+  for (std::size_t i = 1; i < facts.pts_seconds.size(); ++i)
+    longest = std::max(longest, facts.pts_seconds[i] - facts.pts_seconds[i - 1]);
+  return longest;
+}
+
+}  // namespace
 
 nlohmann::ordered_json to_json(const VideoFactsOf& facts) {
   const VideoRecord& record = facts.record;
@@ -78,6 +95,12 @@ nlohmann::ordered_json to_json(const VideoFactsOf& facts) {
   json["height"] = record.coded_height;
   json["display_width"] = record.display_width;
   json["display_height"] = record.display_height;
+  if (facts.facts.sample_aspect.numerator > 0) {
+    json["sample_aspect"] = fmt::format("{}:{}", facts.facts.sample_aspect.numerator,
+                                        facts.facts.sample_aspect.denominator);
+  } else {
+    json["sample_aspect"] = nullptr;
+  }
   json["rotation"] = 90 * record.quarter_turns;
   json["mirror"] = record.mirror;
   json["pixel_format"] = record.pixel_format;
@@ -91,11 +114,14 @@ nlohmann::ordered_json to_json(const VideoFactsOf& facts) {
     json["fps"] = static_cast<double>(rate.numerator) / rate.denominator;
   else
     json["fps"] = nullptr;
+  json["longest_frame_seconds"] = longest_frame(facts.facts);
   json["constant_rate"] = record.constant_rate;
   json["times_used"] = !record.times_unused;
   json["packets"] = record.packet_count;
   json["keyframes"] = record.keyframes.size();
   json["open_keyframes"] = open;
+  json["video_streams"] = facts.facts.video_streams;
+  json["stream"] = facts.facts.stream_number;
   json["facts_from"] = facts.from_index ? "index" : "video";
   return json;
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "loader/demux/video_file.h"
 #include "shardreel/sample.h"
 #include "shardreel/shard_index.h"
 #include "shardreel/video_record.h"
@@ -31,6 +32,7 @@ SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index
 
 struct VideoFactsOf {
   VideoRecord record;
+  VideoFacts facts;
   bool from_index = false;
 };
 

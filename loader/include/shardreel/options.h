@@ -19,6 +19,7 @@ enum class ShuffleMode { kAll, kShards, kNone };
 enum class WindowChoice { kRandom, kUniform };
 enum class ShortPolicy { kDrop, kRepeatLast, kLoop };
 enum class ResizeMode { kShortSide, kStretch, kFit };
+enum class SampleAspect { kIgnore, kApply };
 enum class CropMode { kCenter, kRandom, kResized };
 enum class ColorMode { kRgb, kGray, kYuv420 };
 enum class DType { kUint8, kFloat16, kFloat32 };
@@ -38,8 +39,8 @@ struct InputOptions {
                                            "h264", "h265", "hevc", "ivf",  "mjpeg", "wmv"};
   Integrity integrity = Integrity::kStrict;
   OnError on_error = OnError::kSkip;  ///< a bad sample is skipped and counted, or ends the run
-  /// With `skip`: the run ends when more than this part of the samples failed (judged from 100
-  /// samples on).
+  /// With `skip`: the run ends when more than this part of the samples failed, or of their clips
+  /// were lost (judged from 100 samples on and at the end of the epoch).
   double max_skip_ratio = 0.05;
   /// Conditions a sample must meet, all of them; others are left out, counted as filtered. Each is
   /// `key=GLOB`, `FIELD=TEXT`, `json.NAME=TEXT`, or one of `min_frames max_frames min_seconds
@@ -83,8 +84,9 @@ struct WindowOptions {
   std::uint32_t frame_step = 1;   ///< frames from one frame of a window to the next
   std::uint32_t window_stride =
       0;  ///< frames from one window's start to the next; 0 = num_frames * frame_step
-  std::optional<double>
-      fps;  ///< if set: sample by time; num_frames and window_stride count output frames
+  /// If set: sample by time; num_frames and window_stride count output frames. A video that shows
+  /// one frame for more than 300 s fails as `long_frame`.
+  std::optional<double> fps;
   std::uint32_t windows_per_video = 0;                 ///< 0 = all
   WindowChoice window_choice = WindowChoice::kRandom;  ///< which of them, when not all
   ShortPolicy short_policy = ShortPolicy::kDrop;  ///< a video with too few frames for one window
@@ -102,6 +104,9 @@ struct WindowOptions {
 struct TransformOptions {
   std::uint32_t width = 224;   ///< of the output, pixels
   std::uint32_t height = 224;  ///< of the output, pixels
+  /// Whether pixels that are not square are shown in the stream's sample aspect ratio, or taken as
+  /// square, as stored.
+  SampleAspect sample_aspect = SampleAspect::kIgnore;
   ResizeMode resize_mode = ResizeMode::kShortSide;
   CropMode crop = CropMode::kCenter;
   double crop_scale_min = 0.5, crop_scale_max = 1.0;  ///< of the area, for crop = resized

@@ -54,6 +54,7 @@ class Loader:
         unit_clips: int | None = None,
         width: int | None = None,
         height: int | None = None,
+        sample_aspect: str | None = None,
         resize_mode: str | None = None,
         crop: str | None = None,
         crop_scale: list[Any] | str | None = None,

@@ -35,6 +35,7 @@ enum class ErrorCode {
   kDecodeError,       ///< the decoder reported an error or flagged a wanted frame as corrupt
   kIncompleteWindow,  ///< a window whose frames did not all come out of the decoder
   kTooShort,          ///< a video with fewer frames than one window, under `short_policy` drop
+  kLongFrame,         ///< with `fps`, a frame that stays shown for longer than frames are repeated
   kSkipRatio,         ///< more samples failed than `max_skip_ratio` allows
   kEmptyEpoch,        ///< an epoch that delivered nothing
   kStopped,           ///< asked to stop

@@ -157,6 +157,123 @@ TEST(DescribeVideo, RotationAsFfprobeSays) {
   }
 }
 
+/// What FFmpeg's own choice is, of streams that were probed as it wants them.
+int best_stream(const std::string& path) {
+  AVFormatContext* format = nullptr;
+  if (avformat_open_input(&format, path.c_str(), nullptr, nullptr) < 0) return -1;
+  const AVInputContextPtr owner(format);
+  if (avformat_find_stream_info(format, nullptr) < 0) return -1;
+  return av_find_best_stream(format, AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
+}
+
+TEST(DescribeVideo, OfSeveralStreamsTheBestIsTaken) {
+  const std::string video = "-f lavfi -i testsrc2=s=64x48:r=25:d=2 ";
+  const std::string picture = "-f lavfi -i color=red:s=32x32:r=25:d=0.04 ";
+  const std::string x264 = "-c:v libx264 -pix_fmt yuv420p ";
+  const std::string before = picture + video + "-map 0 -map 1 " + x264;
+  const std::string jpeg = before + "-c:v:0 mjpeg -pix_fmt:v:0 yuvj420p ";
+  struct Case {
+    std::string name, arguments, extension;
+    std::uint32_t stream, streams;
+    bool picture;  // one of a single frame, which FFmpeg may call the best
+  };
+  const Case cases[] = {
+      {"a picture before the video", jpeg, "mkv", 1, 2, true},
+      {"in mp4", jpeg, "mp4", 1, 2, true},
+      {"a PNG", before + "-c:v:0 png -pix_fmt:v:0 rgb24", "mkv", 1, 2, true},
+      {"of the video's codec", before, "mkv", 1, 2, true},
+      {"in MPEG-TS", before, "ts", 1, 2, true},
+      {"default in vain", jpeg + "-disposition:v:0 default -disposition:v:1 0", "mkv", 1, 2, true},
+      {"behind the video", video + picture + "-map 0 -map 1 " + x264, "mkv", 0, 2, true},
+      {"the second is the default",
+       video + video + "-map 0 -map 1 " + x264 + "-disposition:v:0 0 -disposition:v:1 default",
+       "mkv", 1, 2, false},
+      {"the third has the most bits",
+       video + "-f lavfi -i testsrc2=s=320x240:r=25:d=2 -map 0 -map 0 -map 1 " + x264 +
+           "-b:v:0 20k -b:v:1 20k -crf:v:2 1 -disposition:v 0",
+       "mkv", 0, 3, false},
+      {"moving JPEG that is the default",
+       video + video + "-map 0 -map 1 " + x264 +
+           "-c:v:0 mjpeg "
+           "-pix_fmt:v:0 yuvj420p",
+       "mkv", 0, 2, false},
+      {"one alone", video + x264, "mp4", 0, 1, false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.name);
+    const std::string path = make_clip(c.arguments, c.extension);
+    if (!c.picture) {
+      EXPECT_EQ(best_stream(path), static_cast<int>(c.stream));
+    }
+    auto described = describe_file(path);
+    ASSERT_TRUE(described) << described.error().describe();
+    auto opened = open_video(path);
+    ASSERT_TRUE(opened);
+    auto indexed = indexed_facts(described->record, described->packets);
+    ASSERT_TRUE(indexed);
+    for (const VideoFacts& facts : {described->facts, opened->facts(), *indexed}) {
+      EXPECT_EQ(facts.video_streams, c.streams);
+      EXPECT_EQ(facts.stream_number, c.stream);
+      EXPECT_EQ(facts.frame_count, 50);
+      EXPECT_EQ(facts.width, opened->facts().width);
+    }
+    if (described->record.direct) expect_packets_in_place(path, *described);
+  }
+  // Cover art is no video, however it is flagged.
+  const std::string art = make_clip(picture + video + "-map 0 -map 1 " + x264 +
+                                        "-c:v:0 mjpeg -pix_fmt:v:0 yuvj420p "
+                                        "-disposition:v:0 attached_pic+default -disposition:v:1 0",
+                                    "mp4");
+  auto opened = open_video(art);
+  ASSERT_TRUE(opened);
+  EXPECT_EQ(opened->facts().frame_count, 50);
+  EXPECT_EQ(opened->facts().video_streams, 1U);
+  EXPECT_FALSE(opened->facts().probed);
+}
+
+TEST(DescribeVideo, SampleAspectAsFfprobeSays) {
+  const std::string source = "-f lavfi -i testsrc2=s=96x64:r=10:d=1 -c:v libx264 -pix_fmt yuv420p ";
+  const std::string square = make_clip(source + "-vf setsar=0", "mp4");
+  const std::string bits = "-c copy -bsf:v h264_metadata=sample_aspect_ratio=4/3 ";
+  struct Case {
+    std::string path, aspect;
+    bool container;  // tells it, so that nothing is probed
+  };
+  const Case cases[] = {
+      {make_clip(source + "-vf setsar=4/3", "mp4"), "4:3", true},
+      {make_clip(source + "-vf setsar=4/3", "mkv"), "4:3", true},
+      {make_clip(source + "-vf setsar=4/3", "ts"), "4:3", false},
+      // Told by the codec alone, and by both, which differ.
+      {make_clip(fmt::format("-i '{}' {}", square, bits), "mp4"), "4:3", false},
+      {make_clip(fmt::format("-i '{}' {} -aspect 3:1", square, bits), "mp4"), "2:1", true},
+      {square, "0:1", false},
+      {make_clip("-f lavfi -i testsrc2=s=96x64:r=25:d=1 -vf setsar=8/9 -c:v mpeg2video", "mpg"),
+       "8:9", false},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.path + " " + c.aspect);
+    const Json stream = ffprobe(c.path, "-show_streams")["streams"][0];
+    EXPECT_EQ(stream.value("sample_aspect_ratio", "0:1"), c.aspect == "0:1" ? "N/A" : c.aspect);
+    auto described = describe_file(c.path);
+    ASSERT_TRUE(described) << described.error().describe();
+    expect_facts(*described, c.path);
+    VideoFileOptions options{.field = extension_of(c.path), .sample_aspect = true};
+    auto opened = VideoFile::open(file_in_memory(c.path), options);
+    ASSERT_TRUE(opened);
+    auto indexed = VideoFile::open_indexed(file_in_memory(c.path), described->record,
+                                           described->packets, options);
+    ASSERT_TRUE(indexed);
+    for (const VideoFile* file : {&*opened, &*indexed}) {
+      const AVRational told = file->parameters()->sample_aspect;
+      EXPECT_EQ(fmt::format("{}:{}", told.num, told.den), c.aspect);
+      EXPECT_EQ(file->facts().sample_aspect.numerator, told.num);
+      EXPECT_EQ(file->facts().frame_count, described->record.frame_count);
+      EXPECT_EQ(file->facts().pts_seconds, described->facts.pts_seconds);
+    }
+    EXPECT_EQ(opened->facts().probed, !c.container);
+  }
+}
+
 TEST(DescribeVideo, SharedVideosAsFfprobeSays) {
   const auto videos = shared_videos();
   if (videos.empty()) GTEST_SKIP() << "the shared media are not here";

@@ -195,6 +195,61 @@ TEST(FrameGeometry, TurningAndCroppingCommute) {
   }
 }
 
+// A pixel of a x b is a square pixel repeated a times across and b times down: the geometry is that
+// of such a picture, in coded pixels. And without `apply` the ratio is nothing.
+TEST(FrameGeometry, SampleAspectIsThatOfRepeatedPixels) {
+  std::mt19937_64 random(testing::test_seed());
+  for (std::uint64_t round = testing::rounds(200'000); round > 0; --round) {
+    Case c = random_case(random);
+    const auto plain = frame_geometry(c.width, c.height, c.orientation, c.options, c.draws);
+    const auto a = static_cast<std::uint32_t>(1 + random() % 12);
+    const auto b = static_cast<std::uint32_t>(1 + random() % 12);
+    Orientation shaped = c.orientation;
+    shaped.pixel_width = a;
+    shaped.pixel_height = b;
+    ASSERT_EQ(frame_geometry(c.width, c.height, shaped, c.options, c.draws), plain);
+    c.options.sample_aspect = SampleAspect::kApply;
+    ASSERT_EQ(frame_geometry(c.width, c.height, c.orientation, c.options, c.draws), plain);
+    const auto g = frame_geometry(c.width, c.height, shaped, c.options, c.draws);
+    const auto large = frame_geometry(c.width * a, c.height * b, c.orientation, c.options, c.draws);
+    ASSERT_EQ(g.scaled_width, large.scaled_width);
+    ASSERT_EQ(g.scaled_height, large.scaled_height);
+    ASSERT_EQ(g.left, large.left);
+    ASSERT_EQ(g.top, large.top);
+    ASSERT_LE(g.crop_x + g.crop_width, c.width + 1e-9);
+    ASSERT_LE(g.crop_y + g.crop_height, c.height + 1e-9);
+    ASSERT_GE(g.crop_width, 1 - 1e-9);
+    ASSERT_GE(g.crop_height, 1 - 1e-9);
+    // Less than a coded pixel is never taken.
+    if (large.crop_width < a || large.crop_height < b) continue;
+    ASSERT_NEAR(g.crop_width * a, large.crop_width, 1e-6);
+    ASSERT_NEAR(g.crop_height * b, large.crop_height, 1e-6);
+    ASSERT_NEAR(g.crop_x * a, large.crop_x, 1e-6);
+    ASSERT_NEAR(g.crop_y * b, large.crop_y, 1e-6);
+  }
+}
+
+// The largest numbers that a stream may tell stay inside the picture.
+TEST(FrameGeometry, ExtremeSampleAspects) {
+  for (const auto& [wide, high] : {std::pair{65'535U, 1U}, {1U, 65'535U}, {65'535U, 65'534U}}) {
+    for (const ResizeMode mode : {ResizeMode::kShortSide, ResizeMode::kStretch, ResizeMode::kFit}) {
+      for (const std::uint32_t turns : {0U, 1U}) {
+        TransformOptions options = output(16'384, 16'384, mode);
+        options.sample_aspect = SampleAspect::kApply;
+        const auto g = frame_geometry(16'000, 9000, {turns, false, wide, high}, options, {});
+        EXPECT_GE(g.crop_width, 1 - 1e-9);
+        EXPECT_GE(g.crop_height, 1 - 1e-9);
+        EXPECT_LE(g.crop_x + g.crop_width, 16'000 + 1e-9);
+        EXPECT_LE(g.crop_y + g.crop_height, 9000 + 1e-9);
+        EXPECT_GE(g.scaled_width, 1U);
+        EXPECT_LE(g.scaled_width, 16'384U);
+        EXPECT_GE(g.scaled_height, 1U);
+        EXPECT_LE(g.scaled_height, 16'384U);
+      }
+    }
+  }
+}
+
 TEST(TransformDraws, AreKeyedPerClipAndFair) {
   TransformOptions options;
   options.crop = CropMode::kResized;

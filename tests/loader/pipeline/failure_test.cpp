@@ -11,6 +11,7 @@
 #include "shardreel/shard_writer.h"
 #include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
+#include "tests/support/test_media.h"
 #include "tests/support/test_shards.h"
 
 namespace shardreel {
@@ -47,6 +48,17 @@ Outcome run(const LoaderOptions& options) {
                                          outcome.metrics.samples_partial +
                                          outcome.metrics.samples_skipped);
   return outcome;
+}
+
+/// A shard of mp4 videos with the keys v0, v1, ...
+std::string write_shard(const ScratchDir& dir,
+                        const std::vector<std::shared_ptr<const RandomAccess>>& videos) {
+  auto writer = ShardWriter::create({.directory = dir.path().string()}).value();
+  for (std::size_t i = 0; i < videos.size(); ++i) {
+    const FieldToWrite video{"mp4", videos[i]};
+    writer.write(fmt::format("v{}", i), {&video, 1}).value();
+  }
+  return writer.finish().value().at(0).path;
 }
 
 /// A good shard of four samples cut in the middle of the last one.
@@ -125,6 +137,77 @@ TEST(Failure, VideosThatDoNotDecodeCountForTheRatio) {
   const Outcome outcome = run(options);
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(outcome.error->code, ErrorCode::kSkipRatio) << outcome.error->describe();
+}
+
+// A video that opens and loses a part of its clips is no failed sample: its clips are judged.
+TEST(Failure, ClipsThatAreLostCountForTheRatio) {
+  ScratchDir dir;
+  const std::string video = testing::numbered_clip(1, 80, "-c:v libx264 -g 20 -bf 0");
+  std::string bytes = [&] {
+    std::ifstream file(video, std::ios::binary);
+    return std::string{std::istreambuf_iterator<char>(file), {}};
+  }();
+  // The last part of the coded pictures is overwritten.
+  const auto mdat = bytes.find("mdat");
+  ASSERT_NE(mdat, std::string::npos);
+  std::uint32_t size = 0;
+  for (std::size_t i = mdat - 4; i < mdat; ++i)
+    size = size << 8 | static_cast<std::uint8_t>(bytes[i]);
+  for (std::size_t i = mdat + size / 2; i < mdat - 4 + size; ++i)
+    bytes[i] = static_cast<char>(i * 37);
+  LoaderOptions options = small_options({write_shard(dir, {testing::content_of(bytes)})});
+  const Outcome tolerant = run(options);
+  EXPECT_FALSE(tolerant.error);
+  EXPECT_EQ(tolerant.metrics.samples_partial, 1U);
+  EXPECT_EQ(tolerant.metrics.samples_skipped, 0U);
+  ASSERT_GT(tolerant.metrics.clips, 0U);
+  ASSERT_LT(tolerant.metrics.clips, 10U);
+  const double lost = 1 - static_cast<double>(tolerant.metrics.clips) / 10;
+  options.input.max_skip_ratio = lost + 0.01;
+  EXPECT_FALSE(run(options).error);
+  options.input.max_skip_ratio = lost - 0.01;
+  const Outcome outcome = run(options);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, ErrorCode::kSkipRatio) << outcome.error->describe();
+  EXPECT_NE(outcome.error->message.find("of 10 clips"), std::string::npos)
+      << outcome.error->message;
+  // Epochs that repeat their clips are judged once, by their own.
+  options.batch.batches_per_epoch = 50;
+  EXPECT_EQ(run(options).error->code, ErrorCode::kSkipRatio);
+}
+
+// One frame that stays on the screen for 1,000 s, sampled by time, fails with that reason.
+TEST(Failure, AFrameThatStaysForLongFailsItsSample) {
+  ScratchDir dir;
+  const std::string even = testing::make_clip(
+      "-f lavfi -i testsrc2=s=64x48:r=25:d=4 -c:v libx264 -bf 0 -g 25 -pix_fmt yuv420p", "mp4");
+  const std::string gap = testing::make_clip(
+      fmt::format("-i '{}' -c copy -bsf:v \"setts=ts='if(gte(N,50),TS+1000/TB,TS)'\"", even),
+      "mp4");
+  const std::string shard = write_shard(
+      dir, {testing::file_content(even), testing::file_content(gap), testing::file_content(even)});
+  LoaderOptions options = small_options({shard});
+  options.batch.batch_size = 1;
+  options.window.num_frames = 1;
+  options.window.fps = 25;
+  for (const ShortPolicy policy : {ShortPolicy::kDrop, ShortPolicy::kLoop}) {
+    options.window.short_policy = policy;
+    const Outcome outcome = run(options);
+    EXPECT_FALSE(outcome.error);
+    EXPECT_EQ(outcome.batches, 200U);
+    EXPECT_EQ(outcome.metrics.skipped_by_reason.at("long_frame"), 1U);
+    ASSERT_FALSE(outcome.metrics.first_failures.empty());
+    const Error& failure = outcome.metrics.first_failures.front();
+    EXPECT_EQ(failure.key, "v1");
+    EXPECT_NE(failure.message.find("frame 49 stays shown for 1000.040 s"), std::string::npos)
+        << failure.message;
+  }
+  options.input.max_skip_ratio = 0.05;
+  const Outcome outcome = run(options);
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->code, ErrorCode::kSkipRatio);
+  options.window.fps.reset();
+  EXPECT_EQ(run(options).batches, 300U);
 }
 
 // The batches before a failure are delivered, and the same failure is reported every run.

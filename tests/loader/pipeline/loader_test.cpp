@@ -5,13 +5,16 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <random>
 #include <set>
 #include <thread>
 
+#include "shardreel/shard_writer.h"
 #include "tests/loader/pipeline/small_loader.h"
 #include "tests/support/scratch.h"
+#include "tests/support/test_media.h"
 #include "tests/support/test_shards.h"
 
 namespace shardreel {
@@ -279,6 +282,64 @@ TEST_F(LoaderTest, FilterLeavesOutAndCounts) {
   const Metrics metrics = loader.metrics();
   EXPECT_EQ(metrics.samples, static_cast<std::uint64_t>(passing));
   EXPECT_EQ(metrics.samples_filtered, 20U - static_cast<std::uint64_t>(passing));
+}
+
+// Pixels that are not square, against ffmpeg's own idea of the stream's ratio: told by the
+// container, or by the codec alone.
+TEST(SampleAspect, AppliedClipsAreWhatFfmpegShows) {
+  const std::string source =
+      "-f lavfi -i testsrc2=s=96x64:r=10:d=1 -pix_fmt yuv444p -c:v libx264 -crf 4 -colorspace "
+      "smpte170m ";
+  const std::string untold = testing::make_clip(source + "-vf setsar=0", "mp4");
+  const std::string clips[] = {
+      testing::make_clip(source + "-vf setsar=4/3", "mp4"),
+      testing::make_clip(source + "-vf setsar=2/3", "mkv"),
+      testing::make_clip(
+          fmt::format("-i '{}' -c copy -bsf:v h264_metadata=sample_aspect_ratio=4/3", untold),
+          "mp4")};
+  const std::string flags = "flags=bilinear+accurate_rnd+full_chroma_int+full_chroma_inp";
+  for (const std::string& clip : clips) {
+    for (const ResizeMode mode : {ResizeMode::kFit, ResizeMode::kShortSide}) {
+      SCOPED_TRACE(fmt::format("{} {}", clip, static_cast<int>(mode)));
+      const bool wide = clip != clips[1];
+      const std::string shown =
+          mode == ResizeMode::kFit
+              ? fmt::format("scale=w={}:h={}:{},setsar=1,pad=64:64:-1:-1",
+                            wide ? "64" : "trunc(64*iw*sar/ih+0.5)",
+                            wide ? "trunc(64*ih/(iw*sar)+0.5)" : "64", flags)
+              : fmt::format("crop=w={}:h={},scale=64:64:{}", wide ? "ih/sar" : "iw",
+                            wide ? "ih" : "iw*sar", flags);
+      const auto expected = testing::file_content(testing::make_clip(
+          fmt::format("-i '{}' -vf \"{}\" -pix_fmt rgb24 -f rawvideo", clip, shown), "raw"));
+      std::vector<std::byte> bytes(expected->size());
+      ASSERT_EQ(expected->read_at(0, bytes).value(), std::size_t{10} * 64 * 64 * 3);
+
+      ScratchDir dir;
+      auto writer = ShardWriter::create({.directory = dir.path().string()}).value();
+      const FieldToWrite video{clip.substr(clip.size() - 3), testing::file_content(clip)};
+      writer.write("v", {&video, 1}).value();
+      LoaderOptions options = testing::small_options({writer.finish().value().at(0).path});
+      options.transform.width = options.transform.height = 64;
+      options.transform.color = ColorMode::kRgb;
+      options.transform.resize_mode = mode;
+      options.window.num_frames = 10;
+      const auto apart = [&](SampleAspect aspect) {
+        options.transform.sample_aspect = aspect;
+        Loader loader = Loader::open(options);
+        const auto batch = loader.next();
+        double squares = 0;
+        const auto got = batch->clip_bytes(0);
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+          const double one =
+              std::to_integer<int>(got[i]) - static_cast<double>(std::to_integer<int>(bytes[i]));
+          squares += one * one;
+        }
+        return 10 * std::log10(255 * 255 * static_cast<double>(bytes.size()) / (squares + 1));
+      };
+      EXPECT_GT(apart(SampleAspect::kApply), 34);  // scalers differ at the edges of a crop
+      EXPECT_LT(apart(SampleAspect::kIgnore), 25);
+    }
+  }
 }
 
 }  // namespace

@@ -13,7 +13,9 @@
 namespace shardreel {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using Frames = std::vector<std::int64_t>;
 
 WindowOptions by_frame(std::uint32_t num_frames, std::uint32_t step, std::uint32_t stride) {
@@ -95,12 +97,16 @@ void expect_same(const std::vector<Window>& got, const std::vector<Window>& want
   }
 }
 
-/// The plan, whose size is always what counting it gives.
+/// The plan, whose size is always what counting it gives; nothing for a video that fails, which it
+/// then does both ways.
 std::vector<Window> planned(const VideoTimes& video, const WindowOptions& options,
                             std::uint64_t seed, const ClipId& id) {
   auto windows = plan_windows(video, options, seed, id);
-  EXPECT_EQ(count_windows(video, options), windows.size());
-  return windows;
+  const auto count = count_windows(video, options);
+  EXPECT_EQ(count.has_value(), windows.has_value());
+  if (!windows || !count) return {};
+  EXPECT_EQ(*count, windows->size());
+  return std::move(*windows);
 }
 
 class Random {
@@ -265,6 +271,97 @@ TEST(WindowPlan, RandomChoiceIsFairAndKeyed) {
   EXPECT_GT(by_key.size(), 45U);  // the epoch is part of the key
 }
 
+/// The error of a video that fails.
+Error failure_of(const VideoTimes& video, const WindowOptions& options) {
+  const auto windows = plan_windows(video, options, 1, {});
+  const auto count = count_windows(video, options);
+  EXPECT_FALSE(windows);
+  EXPECT_FALSE(count);
+  if (windows || count) return {};
+  EXPECT_EQ(windows.error().message, count.error().message);
+  EXPECT_EQ(windows.error().code, ErrorCode::kLongFrame);
+  return windows.error();
+}
+
+TEST(WindowPlan, AFrameThatStaysForLongerThanTheBoundFailsTheSample) {
+  WindowOptions options = by_frame(1, 1, 0);
+  options.fps = 25;
+  // Frame 49 of a hundred stays for 1000 s.
+  std::vector<double> seconds;
+  for (int i = 0; i < 100; ++i) seconds.push_back(7 + i / 25.0 + (i < 50 ? 0 : 1000));
+  const VideoTimes gap{100, seconds, 7 + 1004.0, 25};
+  EXPECT_THAT(failure_of(gap, options).message,
+              AllOf(HasSubstr("frame 49 stays shown for 1000.040 s, from 1.960 s to 1002.000 s"),
+                    HasSubstr("300 s at most")));
+  for (const auto policy : {ShortPolicy::kDrop, ShortPolicy::kRepeatLast, ShortPolicy::kLoop}) {
+    WindowOptions wide = options;  // as long as all instants, and longer
+    wide.short_policy = policy;
+    for (const std::uint32_t frames : {16U, 25'100U, 30'000U}) {
+      wide.num_frames = frames;
+      wide.windows_per_video = frames == 16 ? 1 : 0;  // also where the window chosen lies elsewhere
+      failure_of(gap, wide);
+    }
+  }
+  // By frame nobody asks for times.
+  EXPECT_EQ(planned(gap, by_frame(10, 1, 0), 1, {}).size(), 10U);
+
+  // The first frame, the last one, the only one; and without times, frames that are all as long.
+  const std::vector<double> two{0, 301}, one{5};
+  EXPECT_THAT(failure_of({2, two, 302, 25}, options).message, HasSubstr("frame 0 stays"));
+  EXPECT_THAT(failure_of({1, one, 306, 25}, options).message, HasSubstr("frame 0 stays"));
+  EXPECT_THAT(failure_of({2, std::vector<double>{0, 1}, 302, 25}, options).message,
+              HasSubstr("frame 1 stays"));
+  EXPECT_THAT(failure_of({3, {}, 0, 1.0 / 301}, options).message, HasSubstr("frame 0 stays"));
+}
+
+TEST(WindowPlan, SlowVideosAreSampledUpToTheBound) {
+  WindowOptions options = by_frame(16, 1, 0);
+  options.fps = 30;
+  // A camera that takes a picture every ten seconds, for a day.
+  std::vector<double> seconds;
+  for (int i = 0; i < 8640; ++i) seconds.push_back(10.0 * i);
+  EXPECT_EQ(planned({8640, seconds, 86'400, 25}, options, 1, {}).size(), 86'400U * 30 / 16);
+  // Slides of five minutes each, to the bound.
+  options.fps = 1;
+  const std::vector<double> slides{0, 300, 600};
+  const auto windows = planned({3, slides, 900, 25}, options, 1, {});
+  ASSERT_EQ(windows.size(), 900U / 16);
+  for (std::size_t k = 0; k < windows.size(); ++k) {
+    for (std::size_t i = 0; i < 16; ++i)
+      ASSERT_EQ(windows[k].frames[i], static_cast<std::int64_t>((k * 16 + i) / 300));
+  }
+}
+
+TEST(WindowPlan, TheLongFrameIsTheFirstOne) {
+  Random random(testing::test_seed());
+  for (std::uint64_t round = testing::rounds(20'000); round > 0; --round) {
+    std::vector<double> seconds;
+    double end = static_cast<double>(random.between(-500, 500));
+    std::optional<std::int64_t> first;
+    const std::int64_t count = random.between(1, 30);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t shown = random.between(0, 9) == 0 ? random.between(290, 310) : 2;
+      if (shown > 300 && !first) first = i;
+      seconds.push_back(end);
+      end += static_cast<double>(shown);
+    }
+    const auto found = find_long_frame({count, seconds, end, 25});
+    ASSERT_EQ(found.has_value(), first.has_value());
+    if (!found) continue;
+    ASSERT_EQ(found->frame, *first);
+    ASSERT_EQ(found->begin, seconds[static_cast<std::size_t>(*first)] - seconds[0]);
+  }
+}
+
+TEST(WindowPlan, ARateThatRepeatsFramesAThousandTimesFails) {
+  WindowOptions options = by_frame(16, 1, 0);
+  options.fps = 3e5;
+  EXPECT_THAT(failure_of({100, {}, 0, 25}, options).message,
+              AllOf(HasSubstr("make 1200000 output frames"), HasSubstr("1100000 at most")));
+  options.fps = 25'000;
+  EXPECT_EQ(planned({100, {}, 0, 25}, options, 1, {}).size(), 100'000U / 16);
+}
+
 TEST(WindowPlan, HostileValuesNeitherOverflowNorFillMemory) {
   const auto most32 = std::numeric_limits<std::uint32_t>::max();
   const auto most64 = std::numeric_limits<std::int64_t>::max();
@@ -310,11 +407,12 @@ TEST(WindowPlan, HostileValuesNeitherOverflowNorFillMemory) {
   }
   WindowOptions one = timed;
   one.windows_per_video = 1;
-  EXPECT_EQ(planned({most64, {}, 1, 25}, one, 1, {}).size(), 1U);
+  EXPECT_EQ(planned({most64 >> 20, {}, 1, 25}, one, 1, {}).size(), 1U);
+  EXPECT_TRUE(planned({most64, {}, 1, 25}, one, 1, {}).empty());
   // A duration of thirty million years on 100 frames is not believed.
   std::vector<double> hundred;
   for (int i = 0; i < 100; ++i) hundred.push_back(i / 30.0);
-  EXPECT_LT(planned({100, hundred, 1e15, 25}, timed, 1, {}).size(), 300'000U);
+  EXPECT_TRUE(planned({100, hundred, 1e15, 25}, timed, 1, {}).empty());
   // More frames claimed than there are times.
   const std::vector<double> two = {0, 0.5};
   for (const auto& window : planned({most64, two, 1, 25}, timed, 1, {})) {
