@@ -80,6 +80,7 @@ struct ShardReader::State {
   std::optional<Member> member;
   std::optional<Group> group;
   std::uint64_t next_ordinal = 0;
+  std::uint64_t members = 0;  ///< seen, of samples or not
   bool ended = false;
 
   [[nodiscard]] bool strict() const { return options.integrity == Integrity::kStrict; }
@@ -90,6 +91,7 @@ struct ShardReader::State {
       auto entry = tar->next();
       if (!entry) return break_off(std::move(entry.error()));
       if (!*entry) return end_archive();
+      ++members;
       close_end((*entry)->offset);
       if (!(*entry)->regular || is_metadata_name((*entry)->name)) continue;
       const auto split = split_member_name((*entry)->name);
@@ -280,6 +282,15 @@ struct ShardReader::State {
     return read.has_value();
   }
 
+  [[nodiscard]] ShardEnd end() const {
+    if (next_ordinal > 0) return {};
+    if (members == 0) return {"the archive has no members, so no samples"};
+    return {
+        fmt::format("none of the archive's {} members belongs to a sample; expected files named "
+                    "KEY.FIELD, in no folder named __NAME__",
+                    members)};
+  }
+
   ReadStep step() {
     while (true) {
       if (!ready.empty()) {
@@ -287,7 +298,7 @@ struct ShardReader::State {
         ready.pop_front();
         return given;
       }
-      if (ended) return ShardEnd{};
+      if (ended) return end();
       if (!member) {
         advance();
         continue;

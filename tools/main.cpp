@@ -18,12 +18,14 @@ extern "C" {
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 
 #include "tools/commands/feed.h"
 #include "tools/commands/index_command.h"
 #include "tools/commands/inspect.h"
 #include "tools/commands/pack.h"
 #include "tools/commands/plan.h"
+#include "tools/commands/text_json.h"
 #include "tools/commands/verify.h"
 
 namespace {
@@ -123,7 +125,13 @@ int run(int argc, char** argv, std::string& last_step) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     // 0 for --help; every other status of the parser is a matter of usage.
-    return app.exit(error) == 0 ? shardreel::tools::kExitGood : shardreel::tools::kExitUsage;
+    if (app.exit(error) == 0) return shardreel::tools::kExitGood;
+    // The parser stopped where the error is, so flags behind it were not seen.
+    if (std::find(argv + 1, argv + argc, std::string_view("--json")) != argv + argc) {
+      shardreel::tools::print_error_json(
+          {shardreel::ErrorCode::kInvalidOption, error.what(), {}, {}, {}});
+    }
+    return shardreel::tools::kExitUsage;
   }
   if (version) return print_versions(version_json);
   if (pack_app->parsed()) return run_pack(pack, &last_step);
@@ -132,6 +140,10 @@ int run(int argc, char** argv, std::string& last_step) {
   if (plan_app->parsed()) return run_plan(plan);
   if (inspect_app->parsed()) return run_inspect(inspect);
   if (verify_app->parsed()) return run_verify(verify);
+  if (version_json) {
+    shardreel::tools::print_error_json(
+        {shardreel::ErrorCode::kInvalidOption, "no subcommand is given", {}, {}, {}});
+  }
   fmt::print(stderr, "{}", app.help());
   return shardreel::tools::kExitUsage;
 }

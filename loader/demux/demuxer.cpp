@@ -20,10 +20,12 @@ namespace shardreel {
 namespace {
 
 // Real media only. Left out on purpose: whatever opens further files or hosts (hls, dash, concat,
-// sdp, image2), reads devices, or takes any bytes at all (rawvideo, *_pipe, tty).
+// sdp, image2), reads devices, or takes any bytes at all (rawvideo, tty), and single pictures but
+// WebP, whose files may hold a video.
 constexpr const char* kDemuxers =
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,live_flv,ogg,asf,h261,h263,h264,hevc,m4v,mjpeg,ivf,"
-    "obu,av1,vc1,dv,mxf,nut,rm,gxf,wtv,swf,dnxhd,dirac,cavsvideo,avs2,avs3,yuv4mpegpipe,nsv,pva";
+    "obu,av1,vc1,dv,mxf,nut,rm,gxf,wtv,swf,dnxhd,dirac,cavsvideo,avs2,avs3,yuv4mpegpipe,nsv,pva,"
+    "gif,webp_pipe";
 
 int refuse_to_open(AVFormatContext*, AVIOContext**, const char*, int, AVDictionary**) noexcept {
   return AVERROR(EPERM);

@@ -49,6 +49,7 @@ void Batcher::restart(std::uint64_t epoch, std::uint64_t generation) {
   epoch_ = epoch;
   generation_ = generation;
   counts_ = {};
+  reasons_ = {};
   notes_.clear();
   place_.reset();
   sample_.reset();
@@ -76,8 +77,7 @@ bool Batcher::accept(LineItem item, const std::stop_token& stop) {
   if (auto* clip = std::get_if<ClipItem>(&item)) return on_clip(std::move(*clip), stop);
   if (const auto* unit = std::get_if<UnitEnd>(&item)) return on_unit_end(*unit);
   if (const auto* failure = std::get_if<FailureItem>(&item)) return on_failure(*failure);
-  note_place(std::get<EndOfPass>(item).mark, nullptr);
-  return on_end_of_pass(stop);
+  return on_end_of_pass(std::get<EndOfPass>(item), stop);
 }
 
 bool Batcher::on_clip(ClipItem item, const std::stop_token& stop) {
@@ -214,6 +214,7 @@ bool Batcher::on_unit_end(const UnitEnd& end) {
   } else {
     ++counts_.samples_failed;
     counters_.skip(loss->code);
+    reasons_.sample_failed(*loss);
   }
   return judge(false);
 }
@@ -222,12 +223,15 @@ bool Batcher::on_failure(const FailureItem& failure) {
   if (failure.of == FailureItem::Of::kState) return fail_run(failure.error);
   note_place(failure.mark, nullptr);
   if (counts_.pass > 0) {
-    if (!counts_.first_failure && failure.of != FailureItem::Of::kFiltered)
-      counts_.first_failure = failure.error;
+    if (failure.of == FailureItem::Of::kFiltered) return true;
+    if (!counts_.first_failure) counts_.first_failure = failure.error;
+    failure.of == FailureItem::Of::kShard ? reasons_.shard_failed(failure.error)
+                                          : reasons_.sample_failed(failure.error);
     return true;
   }
   if (failure.of == FailureItem::Of::kFiltered) {
     ++counters_.samples_filtered;
+    reasons_.sample_filtered();
     return true;
   }
   counters_.note(failure.error);
@@ -235,7 +239,9 @@ bool Batcher::on_failure(const FailureItem& failure) {
   if (failure.of == FailureItem::Of::kShard) {
     ++counters_.shards_failed;
     ++counts_.shards_failed;
+    reasons_.shard_failed(failure.error);
   } else {
+    reasons_.sample_failed(failure.error);
     ++counts_.samples_seen;
     counters_.skip(failure.error.code);
     // Too short for a window is what short_policy = drop asks for, not damage.
@@ -263,14 +269,20 @@ bool Batcher::judge(bool at_end) {
     what = fmt::format("{} of {} shards", counts_.shards_failed, shards_);
   }
   if (what.empty()) return true;
-  return fail_run(
-      {ErrorCode::kSkipRatio,
-       fmt::format("{} failed in epoch {}, more than max_skip_ratio {} allows; the first: {}", what,
-                   epoch_, most,
-                   counts_.first_failure ? counts_.first_failure->describe() : "unknown"),
-       {},
-       {},
-       {}});
+  return fail_run({ErrorCode::kSkipRatio,
+                   fmt::format("{} failed in epoch {}, more than max_skip_ratio {} allows{}", what,
+                               epoch_, most, why()),
+                   {},
+                   {},
+                   {}});
+}
+
+/// What was lost, to go behind a message.
+std::string Batcher::why() const {
+  const std::string reasons = reasons_.describe();
+  if (!reasons.empty()) return "; " + reasons;
+  if (!counts_.first_failure) return {};
+  return "; the first failure: " + counts_.first_failure->describe();
 }
 
 bool Batcher::deliver(Clip clip, const std::stop_token& stop) {
@@ -357,7 +369,9 @@ bool Batcher::push_batch(const std::stop_token& stop) {
   return end_epoch(stop);
 }
 
-bool Batcher::on_end_of_pass(const std::stop_token& stop) {
+bool Batcher::on_end_of_pass(const EndOfPass& end, const std::stop_token& stop) {
+  note_place(end.mark, nullptr);
+  reasons_.shards_empty(end.empty_shards);
   const std::uint64_t run = restarts_;
   while (order_.size() > 0) {
     const ClipId leaver = order_.leave();
@@ -371,10 +385,7 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
           {ErrorCode::kEmptyEpoch,
            fmt::format("epoch {} has to repeat its clips to fill batches_per_epoch {}, but reading "
                        "its shards again gave none{}",
-                       epoch_, *options_.batch.batches_per_epoch,
-                       counts_.first_failure
-                           ? "; the first failure: " + counts_.first_failure->describe()
-                           : ""),
+                       epoch_, *options_.batch.batches_per_epoch, why()),
            {},
            {},
            {}});
@@ -383,6 +394,7 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
     if (counts_.clips_in_epoch > 0) {
       if (counts_.pass++ == 0 && !judge(true)) return false;
       order_.begin(epoch_);
+      reasons_ = {};
       notes_.emplace_back(NewPass{});
       place_.reset();
       events_.repeat_pass(epoch_, generation_);
@@ -401,16 +413,16 @@ bool Batcher::on_end_of_pass(const std::stop_token& stop) {
 }
 
 std::string Batcher::nothing_delivered() const {
-  std::string why = fmt::format("epoch {} delivered nothing", epoch_);
-  if (ranks_ > 1) why += fmt::format(" on rank {} of {}", rank_, ranks_);
+  std::string what = fmt::format("epoch {} delivered nothing", epoch_);
+  if (ranks_ > 1) what += fmt::format(" on rank {} of {}", rank_, ranks_);
   if (counts_.clips_in_epoch > 0) {
-    return why + fmt::format(": {} clips do not fill one batch of {}, and drop_last drops the rest",
-                             counts_.clips_in_epoch, options_.batch.batch_size);
+    return what +
+           fmt::format(": {} clips do not fill one batch of {}, and drop_last drops the rest{}",
+                       counts_.clips_in_epoch, options_.batch.batch_size, why());
   }
-  why += fmt::format(": {} samples were seen, {} filtered out, and no clip was made",
-                     counts_.samples_seen, counters_.samples_filtered.load());
-  if (counts_.first_failure) why += "; the first failure: " + counts_.first_failure->describe();
-  return why;
+  return what +
+         fmt::format(": of {} shards {} samples were seen, {} filtered out, and no clip was made{}",
+                     shards_, counts_.samples_seen, reasons_.filtered(), why());
 }
 
 bool Batcher::end_epoch(const std::stop_token& stop) {
@@ -419,9 +431,9 @@ bool Batcher::end_epoch(const std::stop_token& stop) {
   // What this rank has not, the others have: they would wait for a rank that fails.
   const bool may_be_empty = ranks_ > 1 && options_.batch.ranks == RankMode::kExact;
   if (empty && !may_be_empty) {
-    std::string why = nothing_delivered();
-    if (ranks_ > 1) why += "; with ranks = equal the other ranks wait for this one";
-    return fail_run({ErrorCode::kEmptyEpoch, std::move(why), {}, {}, {}});
+    std::string what = nothing_delivered();
+    if (ranks_ > 1) what += "; with ranks = equal the other ranks wait for this one";
+    return fail_run({ErrorCode::kEmptyEpoch, std::move(what), {}, {}, {}});
   }
   if (empty) events_.nothing_to_give(nothing_delivered());
   const std::uint64_t over = epoch_;

@@ -15,6 +15,7 @@
 #include "loader/memory/memory_budget.h"
 #include "loader/pipeline/batch_queue.h"
 #include "loader/pipeline/counters.h"
+#include "loader/pipeline/epoch_reasons.h"
 #include "loader/pipeline/memory_plan.h"
 #include "loader/pipeline/unit_line.h"
 #include "loader/shuffle/shuffle_order.h"
@@ -74,7 +75,7 @@ class Batcher {
   void note_step(OrderStep::Kind kind, const ClipId& id = {}, std::uint64_t bytes = 0);
   bool on_unit_end(const UnitEnd& end);
   bool on_failure(const FailureItem& failure);
-  bool on_end_of_pass(const std::stop_token& stop);
+  bool on_end_of_pass(const EndOfPass& end, const std::stop_token& stop);
   bool deliver(Clip clip, const std::stop_token& stop);
   Result<void> write(Clip& clip);
   bool push_batch(const std::stop_token& stop);
@@ -82,6 +83,7 @@ class Batcher {
   [[nodiscard]] std::string nothing_delivered() const;
   bool fail_run(Error error);
   bool judge(bool at_end);
+  [[nodiscard]] std::string why() const;
 
   const LoaderOptions& options_;
   const std::string device_;
@@ -104,6 +106,7 @@ class Batcher {
   std::uint64_t epoch_ = 0;
   std::uint64_t generation_ = 0;
   EpochCounts counts_;
+  EpochReasons reasons_;
 
   // For the state that goes with the next batch.
   std::vector<LaneNote> notes_;

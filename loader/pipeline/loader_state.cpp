@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -38,12 +39,45 @@ std::string fingerprint(const ShardList& shards) {
   return fmt::format("{:016x}", hash);
 }
 
+std::optional<std::string> hex_unless_utf8(const std::string& text) {
+  try {
+    (void)Json(text).dump();
+    return std::nullopt;
+  } catch (const Json::type_error&) {
+    std::string hex;
+    for (const char c : text) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    return hex;
+  }
+}
+
+/// JSON holds UTF-8 only, names hold any bytes: what is no UTF-8 becomes {"hex": ...}, so that two
+/// names stay two.
+Json exact(const Json& value) {
+  if (value.is_string()) {
+    auto hex = hex_unless_utf8(value.get_ref<const std::string&>());
+    return hex ? Json{{"hex", std::move(*hex)}} : value;
+  }
+  if (!value.is_array()) return value;
+  Json list = Json::array();
+  for (const Json& one : value) list.push_back(exact(one));
+  return list;
+}
+
+std::string bytes_from(const Json& exact) {
+  if (!exact.is_object()) return exact.get<std::string>();
+  const std::string hex = exact.at("hex").get<std::string>();
+  std::string bytes;
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+    bytes += static_cast<char>(std::strtoul(hex.substr(i, 2).c_str(), nullptr, 16));
+  return bytes;
+}
+
 Json to_json(const std::optional<Error>& error) {
   if (!error) return nullptr;
   return {{"code", static_cast<int>(error->code)},
-          {"message", error->message},
-          {"shard", error->shard},
-          {"key", error->key},
+          {"message", exact(error->message)},
+          {"shard", exact(error->shard)},
+          {"key", exact(error->key)},
           {"offset", error->offset ? Json(*error->offset) : Json(nullptr)}};
 }
 
@@ -53,9 +87,9 @@ std::optional<Error> error_from(const Json& json) {
   Error error{code < 0 || code > static_cast<int>(ErrorCode::kInternal)
                   ? ErrorCode::kInternal
                   : static_cast<ErrorCode>(code),
-              json.at("message").get<std::string>(),
-              json.at("shard").get<std::string>(),
-              json.at("key").get<std::string>(),
+              bytes_from(json.at("message")),
+              bytes_from(json.at("shard")),
+              bytes_from(json.at("key")),
               {}};
   if (!json.at("offset").is_null()) error.offset = json.at("offset").get<std::uint64_t>();
   return error;
@@ -212,15 +246,15 @@ std::string write_state(const LoaderOptions& options, const ShardList& shards,
   nlohmann::ordered_json json = {{"shardreel_state", kVersion}};
   nlohmann::ordered_json& decided = json["options"] = nlohmann::ordered_json::object();
   for (const OptionRow& row : option_rows()) {
-    if (is_compared(row.info)) decided[row.info.name] = row.get(options);
+    if (is_compared(row.info)) decided[row.info.name] = exact(row.get(options));
   }
   json["shards"] = {{"count", shards.size()}, {"names", fingerprint(shards)}};
   nlohmann::ordered_json& known = json["shards"]["contents"] = nlohmann::ordered_json::array();
   for (const auto& [number, content] : contents)
-    known.push_back({number, content.size, content.etag, content.sample});
+    known.push_back({number, content.size, exact(content.etag), content.sample});
   nlohmann::ordered_json& all = json["lanes"] = nlohmann::ordered_json::array();
   for (const LaneState& lane : lanes) all.emplace_back(to_json(lane));
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return json.dump();
 }
 
 Result<void> adopt_decisions(std::string_view state, LoaderOptions& options) {
@@ -260,8 +294,8 @@ Result<std::vector<LaneState>> read_state(std::string_view state, const LoaderOp
         continue;
       if (is_compared(row.info))
         // A state of before the option was there ran with its default.
-        compare(row.info.name, decided.value(row.info.name, Json(row.get(LoaderOptions()))),
-                row.get(options));
+        compare(row.info.name, decided.value(row.info.name, exact(row.get(LoaderOptions()))),
+                exact(row.get(options)));
     }
     const Json& lanes = json->at("lanes");
     compare("the number of lanes (devices)", lanes.size(), plan.lanes);

@@ -16,6 +16,7 @@
 #include "loader/demux/unit.h"
 #include "loader/memory/memory_budget.h"
 #include "loader/pipeline/lane_state.h"
+#include "loader/read/sample_stream.h"
 #include "loader/window/clip.h"
 #include "loader/window/clip_cutter.h"
 
@@ -72,6 +73,7 @@ struct FailureItem {
 struct EndOfPass {
   std::uint64_t epoch = 0;
   std::shared_ptr<const LineMark> mark;
+  EmptyShards empty_shards = {};
 };
 struct ClipItem {
   ClipResult result;

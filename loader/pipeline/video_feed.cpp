@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "loader/media/frame_converter.h"
+#include "loader/read/video_names.h"
 #include "shardreel/units.h"
 
 namespace shardreel {
@@ -85,7 +86,7 @@ std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::
     if (!stop.stop_requested()) {
       auto last = mark(Turn::kGoesOn);
       last->after.ended = true;
-      line_.push(EndOfPass{epoch, std::move(last)}, stop);
+      line_.push(EndOfPass{epoch, std::move(last), samples.empty_shards()}, stop);
     }
     stream_ = nullptr;
     const MutexLock lock(mutex_);
@@ -204,7 +205,9 @@ std::shared_ptr<const SampleFields> VideoFeed::travelling_fields(const Sample& s
   const auto& videos = options_.input.video_fields;
   for (const Field& field : sample.fields) {
     // A second video of the sample stays behind: it is not small, and nobody decodes it.
-    if (&field == &video || std::ranges::find(videos, field.name) != videos.end()) continue;
+    const bool is_small = names_a_picture(field.name) && field.size <= plan_.inline_bytes;
+    if (&field == &video) continue;
+    if (!is_small && std::ranges::find(videos, field.name) != videos.end()) continue;
     if (auto text = field.text()) fields->fields.emplace_back(field.name, std::move(*text));
   }
   return fields;
@@ -245,9 +248,14 @@ std::optional<VideoFeed::Looked> VideoFeed::look_at(SampleEvent event,
   };
   if (video == nullptr) {
     std::string names;
-    for (const Field& field : sample.fields) names += (names.empty() ? "" : ", ") + field.name;
+    std::string hint;
+    for (const Field& field : sample.fields) {
+      names += (names.empty() ? "" : ", ") + field.name;
+      if (hint.empty() && names_a_video(field.name))
+        hint = "; " + how_to_take(sample.key, field.name);
+    }
     return failed({ErrorCode::kNoVideo,
-                   "none of video_fields is among its fields (" + names + ")",
+                   "none of video_fields is among its fields (" + names + ")" + hint,
                    {},
                    {},
                    {}});

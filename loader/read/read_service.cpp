@@ -46,13 +46,21 @@ void ReadService::join() noexcept {
   if (pools_->blocking) pools_->blocking->join();
 }
 
-void ReadService::index_ignored(const std::string& url, const Error& why) {
+void ReadService::warn_once(std::string topic, const std::string& text) {
   if (!warn_) return;
   {
     const MutexLock lock(mutex_);
-    if (!warned_.insert(url).second) return;
+    if (!warned_.insert(std::move(topic)).second) return;
   }
-  warn_(fmt::format("the index of {} is not used: {}", url, why.describe()));
+  warn_(text);
+}
+
+void ReadService::index_ignored(const std::string& url, const Error& why) {
+  warn_once("index " + url, fmt::format("the index of {} is not used: {}", url, why.describe()));
+}
+
+void ReadService::shard_is_empty(const std::string& url, const std::string& what) {
+  warn_once("empty " + url, fmt::format("shard {} gives nothing: {}", url, what));
 }
 
 std::map<std::uint64_t, ShardContent> ReadService::contents(

@@ -58,6 +58,9 @@ class ReadService {
   /// Warn once a run that an index, or a part of it, is not used. Thread-safe.
   void index_ignored(const std::string& url, const Error& why);
 
+  /// Warn once a run that a shard gives nothing, because there is nothing in it. Thread-safe.
+  void shard_is_empty(const std::string& url, const std::string& what);
+
   /// Add what came over the network to the metrics.
   void write_to(Metrics& metrics) const { remote_.write_to(metrics); }
 
@@ -65,6 +68,7 @@ class ReadService {
 
  private:
   struct Pools;
+  void warn_once(std::string topic, const std::string& text);
   const InputOptions& options_;
   const ShardList shards_;
   MemoryLedger& ledger_;
@@ -75,7 +79,7 @@ class ReadService {
   void note_content(std::uint64_t number, const ByteStream& stream);
 
   mutable Mutex mutex_;
-  std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);                    // urls
+  std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);                    // topics
   std::map<std::uint64_t, ShardContent> contents_ SHARDREEL_GUARDED_BY(mutex_);  // by number
   std::unique_ptr<Pools> pools_;
 };

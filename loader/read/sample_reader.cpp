@@ -41,7 +41,7 @@ class IndexedReader final : public SampleReader {
   ReadStep step() override {
     while (true) {
       if (!pending_) {
-        if (next_ == index_.count()) return ShardEnd{};
+        if (next_ == index_.count()) return end();
         if (!begin(index_.sample(next_++))) continue;
       }
       if (failure_) return fail();
@@ -67,6 +67,11 @@ class IndexedReader final : public SampleReader {
   [[nodiscard]] std::uint64_t position() const noexcept override { return position_; }
 
  private:
+  [[nodiscard]] ShardEnd end() const {
+    if (index_.count() > 0) return {};
+    return {"the archive has no samples, as its index says"};
+  }
+
   /// False when the sample is another rank's.
   bool begin(IndexedSample row) {
     if (row.ordinal % options_.modulo != options_.remainder) return false;

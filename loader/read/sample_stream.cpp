@@ -59,6 +59,13 @@ void SampleStream::open_next(Turn& turn) {
   open(turn, options_.share.shards[next_shard_++], 0);
 }
 
+void SampleStream::note_end(const ShardSlot& slot) {
+  const auto empty = slot.empty();
+  if (!empty) return;
+  if (empty_.count++ == 0) empty_.first = fmt::format("shard {}: {}", slot.url(), *empty);
+  service_.shard_is_empty(slot.url(), *empty);
+}
+
 void SampleStream::open(Turn& turn, std::uint64_t shard, std::uint64_t given) {
   turn.shard_number = shard;
   turn.taken = turn.to_skip = given;
@@ -99,6 +106,7 @@ std::optional<SampleEvent> SampleStream::next() {
       case ShardSlot::State::kEnd:
         // The next shard takes the ended one's turn, at once: the order does not know how long a
         // shard took to end.
+        note_end(*turn.slot);
         open_next(turn);
         break;
       case ShardSlot::State::kLater: {

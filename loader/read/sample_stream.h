@@ -40,6 +40,12 @@ struct StreamPosition {
   friend bool operator==(const StreamPosition&, const StreamPosition&) = default;
 };
 
+/// Whole shards that gave neither a sample nor a failure.
+struct EmptyShards {
+  std::uint64_t count = 0;
+  std::string first;  ///< which one, and what it holds
+};
+
 struct SampleStreamOptions {
   ShardShare share;
   std::uint64_t shard_bytes = 0;   ///< memory per open shard
@@ -68,6 +74,9 @@ class SampleStream {
   /// "shard X at byte Y" that `next` waits for; empty when it does not wait.
   [[nodiscard]] std::string waiting_for() const;
 
+  /// Of the shards that ended so far; by the thread that uses it.
+  [[nodiscard]] const EmptyShards& empty_shards() const { return empty_; }
+
   /// Where it stands; by the thread that uses it.
   [[nodiscard]] StreamPosition position() const;
 
@@ -79,6 +88,7 @@ class SampleStream {
     std::shared_ptr<ShardSlot> slot;  // shared with the slot's job in flight
   };
   void open_next(Turn& turn);
+  void note_end(const ShardSlot& slot);
   void open(Turn& turn, std::uint64_t shard, std::uint64_t given);
 
   ReadService& service_;
@@ -88,6 +98,7 @@ class SampleStream {
   std::size_t next_shard_ = 0;
   std::vector<Turn> turns_;
   std::size_t turn_ = 0;
+  EmptyShards empty_;
   mutable Mutex mutex_;
   std::shared_ptr<ShardSlot> waiting_ SHARDREEL_GUARDED_BY(mutex_);
 };

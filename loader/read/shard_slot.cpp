@@ -216,7 +216,8 @@ ReadStep ShardSlot::step_or_fail() {
 void ShardSlot::deliver(ReadStep step) {
   ReadItem item;
   item.charges = std::exchange(allocator_->current, {});
-  bool end = std::holds_alternative<ShardEnd>(step);
+  auto* ended = std::get_if<ShardEnd>(&step);
+  bool end = ended != nullptr;
   std::uint64_t ordinal = 0;
   bool fatal = false;
   if (auto* sample = std::get_if<Sample>(&step)) {
@@ -235,6 +236,7 @@ void ShardSlot::deliver(ReadStep step) {
     const bool mine = fatal || ordinal % options_.reader.modulo == options_.reader.remainder;
     if (!ended_ && mine && (item.sample || item.failure)) items_.push_back(std::move(item));
     ended_ = ended_ || end;
+    if (ended != nullptr) empty_ = std::move(ended->empty);
   }
   news_->raise();
 }
@@ -261,6 +263,11 @@ void ShardSlot::cancel() {
 std::uint64_t ShardSlot::position() const {
   const MutexLock lock(mutex_);
   return position_;
+}
+
+std::optional<std::string> ShardSlot::empty() const {
+  const MutexLock lock(mutex_);
+  return empty_;
 }
 
 }  // namespace shardreel

@@ -68,6 +68,8 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
 
   [[nodiscard]] const std::string& url() const noexcept { return url_; }
   [[nodiscard]] std::uint64_t position() const;  ///< bytes of the archive read so far
+  /// At the end: see ShardEnd.
+  [[nodiscard]] std::optional<std::string> empty() const;
 
  private:
   class Allocator;
@@ -100,6 +102,7 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
   bool again_ SHARDREEL_GUARDED_BY(mutex_) = false;  // kicked while running
   bool ended_ SHARDREEL_GUARDED_BY(mutex_) = false;
   std::uint64_t position_ SHARDREEL_GUARDED_BY(mutex_) = 0;
+  std::optional<std::string> empty_ SHARDREEL_GUARDED_BY(mutex_);
 };
 
 }  // namespace shardreel

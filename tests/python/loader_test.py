@@ -5,10 +5,12 @@
 """
 
 import gc
+import glob
 import os
 import pickle
 import re
 import subprocess
+import tarfile
 import unittest
 
 import support
@@ -33,6 +35,31 @@ def setUpModule():
 
 def loader(**options):
     return shardreel.Loader(SHARDS, **{"tensors": "numpy", **SMALL, **options})
+
+
+class ShardTest(unittest.TestCase):
+    """Archives written here, of one video under names of our choice."""
+
+    @staticmethod
+    def write(name, *members):
+        video = sorted(glob.glob(os.path.join(support.WORK, "clips", "**", "*.mp4"), recursive=True))[0]
+        path = os.path.join(support.WORK, name)
+        with tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as tar:
+            for member in members:
+                tar.add(video, os.fsdecode(member))
+        return path
+
+    def test_keys_that_are_no_utf8_are_as_file_names_are(self):
+        keys = [b"caf\xe9/1", b"caf\xe8/1"]
+        path = self.write("names.tar", *[key + b".mp4" for key in keys])
+        with shardreel.Loader(path, tensors="numpy", **{**SMALL, "batch_size": 1, "shuffle": "none"}) as clips:
+            self.assertEqual({os.fsencode(key) for batch in clips for key in batch["key"]}, set(keys))
+
+    def test_an_epoch_of_empty_archives_names_one(self):
+        path = self.write("empty.tar")
+        with shardreel.Loader(path, tensors="numpy", **SMALL) as clips:
+            with self.assertRaisesRegex(shardreel.ShardreelError, re.escape(path)):
+                list(clips)
 
 
 class BatchTest(unittest.TestCase):

@@ -142,6 +142,23 @@ TEST_F(VerifySet, AFlippedByteOfContentIsFoundByTheManifest) {
   EXPECT_EQ(all(), Lines{});
 }
 
+// Every cut of a whole archive is found, but for those that leave the two zero blocks of its end.
+TEST_F(VerifySet, EveryCutOfTheEndIsFound) {
+  without_manifest();
+  const std::string bytes = read_file(shard(0));
+  const std::size_t last = bytes.find_last_not_of('\0');
+  const std::size_t members = (last + 512) / 512 * 512;
+  for (std::size_t size = members; size <= members + 3 * 512 && size <= bytes.size(); size += 128) {
+    write_file(shard(0), bytes.substr(0, size));
+    const bool whole = size >= members + 1024 && size % 512 == 0;
+    const Lines lines = found(verify({shard(0)}));
+    EXPECT_EQ(lines.size(), whole ? 0u : 1u) << size - members;
+    if (!whole && !lines.empty()) {
+      EXPECT_TRUE(lines[0].starts_with("archive_cut")) << lines[0];
+    }
+  }
+}
+
 TEST_F(VerifySet, ADamagedHeaderIsFound) {
   // Members are cls, json, mp4: the header of k4's json is the third block.
   flip(1, 1024 + 3);

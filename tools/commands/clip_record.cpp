@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/commands/text_json.h"
+
 namespace shardreel::tools {
 namespace {
 
@@ -35,17 +37,6 @@ XXH3_state_t* new_state() {
   if (state == nullptr) throw std::bad_alloc();
   XXH3_128bits_reset(state);
   return state;
-}
-
-void add_text(Json& object, const std::string& name, const std::string& text) {
-  object[name] = text;
-  // The library alone knows what it calls UTF-8: replacing and leaving out differ only where it is
-  // not.
-  const Json value(text);
-  if (value.dump(-1, ' ', false, Json::error_handler_t::replace) !=
-      value.dump(-1, ' ', false, Json::error_handler_t::ignore)) {
-    object[name + "_hex"] = hex({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
-  }
 }
 
 }  // namespace
@@ -97,7 +88,7 @@ std::string clip_line(const ClipInfo& clip, std::size_t lane, std::span<const st
   line["pts"] = clip.pts_seconds;  // a time that is not known (NaN) becomes null
   line["xxh64"] = fmt::format("{:016x}", XXH64(pixels.data(), pixels.size(), 0));
   if (clip.corrupt) line["corrupt"] = true;
-  return line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  return line.dump() + "\n";
 }
 
 }  // namespace shardreel::tools

@@ -11,6 +11,7 @@
 
 #include "shardreel/shard_url.h"
 #include "tools/commands/index_build.h"
+#include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
 namespace {
@@ -55,15 +56,6 @@ std::optional<std::uint64_t> stray_file(const RandomAccess& file, std::uint64_t 
     begin += kBlock + size;
   }
   return std::nullopt;
-}
-
-bool is_utf8(const std::string& text) {
-  try {
-    (void)Json(text).dump();
-    return true;
-  } catch (const Json::type_error&) {
-    return false;
-  }
 }
 
 const std::string& written_name(const IndexedField& field) {

@@ -36,6 +36,10 @@ constexpr std::array kMagics{
     Magic{0, "PK\x03\x04"sv, "zip"},
     Magic{0, "\x93NUMPY"sv, "npy"},
     Magic{0, "%PDF-", "pdf"},
+    Magic{0, "\x06\x0e\x2b\x34"sv, "mxf"},
+    Magic{0, "YUV4MPEG2 ", "yuv4mpeg"},
+    Magic{0, ".RMF", "realmedia"},
+    Magic{0, "nut/multimedia container", "nut"},
     Magic{0, "fLaC", "flac"},
 };
 
@@ -58,12 +62,14 @@ constexpr std::array kExtensions{
     Extension{"mpg", "mpeg mpeg-ts", false}, Extension{"mpeg", "mpeg mpeg-ts", false},
     Extension{"h264", "annex-b", false},     Extension{"h265", "annex-b", false},
     Extension{"hevc", "annex-b", false},     Extension{"mjpeg", "jpeg", false},
-    Extension{"jpg", "jpeg", true},          Extension{"jpeg", "jpeg", true},
-    Extension{"png", "png", true},           Extension{"gif", "gif", true},
-    Extension{"bmp", "bmp", true},           Extension{"webp", "webp", true},
-    Extension{"gz", "gzip", true},           Extension{"npy", "npy", true},
-    Extension{"npz", "zip", true},           Extension{"pdf", "pdf", true},
-    Extension{"flac", "flac", false},
+    Extension{"asf", "asf/wmv", true},       Extension{"m2v", "mpeg annex-b", false},
+    Extension{"vob", "mpeg", false},         Extension{"3g2", "mp4/mov", false},
+    Extension{"mxf", "mxf", false},          Extension{"jpg", "jpeg", true},
+    Extension{"jpeg", "jpeg", true},         Extension{"png", "png", true},
+    Extension{"gif", "gif", true},           Extension{"bmp", "bmp", true},
+    Extension{"webp", "webp", true},         Extension{"gz", "gzip", true},
+    Extension{"npy", "npy", true},           Extension{"npz", "zip", true},
+    Extension{"pdf", "pdf", true},           Extension{"flac", "flac", false},
 };
 
 bool has_word(std::string_view words, std::string_view word) {
@@ -101,6 +107,14 @@ std::string_view sniff_content(std::span<const std::byte> head) {
   if (text.starts_with("\0\0\0\x01"sv) || text.starts_with("\0\0\x01"sv)) return "annex-b";
   if (is_transport_stream(text)) return "mpeg-ts";
   return {};
+}
+
+bool may_be_video(std::string_view kind) {
+  return !kind.empty() &&
+         has_word(
+             "mp4/mov webm matroska avi flv ogg ivf asf/wmv gif mpeg mpeg-ts annex-b mxf "
+             "yuv4mpeg realmedia nut",
+             kind);
 }
 
 std::optional<std::string> wrong_kind(std::string_view field, std::span<const std::byte> head) {

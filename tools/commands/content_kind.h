@@ -9,6 +9,9 @@
 
 namespace shardreel::tools {
 
+/// Whether content of this kind (of `sniff_content`) may be a video.
+[[nodiscard]] bool may_be_video(std::string_view kind);
+
 /// Name the kind of content: "mp4/mov", "webm", "png", ...; empty when the bytes tell nothing. 512
 /// bytes are enough.
 [[nodiscard]] std::string_view sniff_content(std::span<const std::byte> head);

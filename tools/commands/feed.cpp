@@ -295,6 +295,12 @@ int complain(Console& console, const Error& error, int status) {
   return status;
 }
 
+/// An end without a report.
+int refuse(const FeedCommand& command, Console& console, const Error& error, int status) {
+  if (command.json) print_error_json(error);
+  return complain(console, error, status);
+}
+
 int feed(const FeedCommand& command, const LoaderOptions& options, Console& console) {
   ClipLines lines(command.clips_out);
   SignalWatch signals;
@@ -315,7 +321,8 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
       return complain(console, error.error(), 128 + signal);
     // Before anything runs, too little memory is a question of options as well.
     const bool plan_refused = error.error().code == ErrorCode::kMemory;
-    return complain(console, error.error(), plan_refused ? kExitUsage : status_of(error.error()));
+    return refuse(command, console, error.error(),
+                  plan_refused ? kExitUsage : status_of(error.error()));
   }
   signals.on_signal([&loader] { loader->stop(); });
 
@@ -368,11 +375,11 @@ int feed(const FeedCommand& command, const LoaderOptions& options, Console& cons
 int run_feed(const FeedCommand& command) {
   Console console;
   const auto options = read_options(command.flags);
-  if (!options) return complain(console, options.error(), kExitUsage);
+  if (!options) return refuse(command, console, options.error(), kExitUsage);
   try {
     return feed(command, *options, console);
   } catch (const ShardreelError& error) {
-    return complain(console, error.error(), status_of(error.error()));
+    return refuse(command, console, error.error(), status_of(error.error()));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "shardreel/units.h"
+#include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
 namespace {
@@ -79,14 +80,8 @@ Json details_json(const Metrics& m, const FeedOutcome& outcome) {
   details["decode_idle_seconds"] = m.decode_idle_seconds;
   details["batch_wait_seconds"] = m.batch_wait_seconds;
   details["first_failures"] = Json::array();
-  for (const Error& failure : m.first_failures) {
-    details["first_failures"].push_back(
-        {{"code", to_string(failure.code)},
-         {"message", failure.message},
-         {"shard", failure.shard},
-         {"key", failure.key},
-         {"offset", failure.offset ? Json(*failure.offset) : Json()}});
-  }
+  for (const Error& failure : m.first_failures)
+    details["first_failures"].push_back(to_json(failure));
   return details;
 }
 

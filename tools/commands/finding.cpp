@@ -11,14 +11,13 @@ constexpr std::string_view kMakeAgain =
     "take the file from its source again, or leave the sample out";
 
 constexpr Severity kError = Severity::kError, kWarning = Severity::kWarning;
-constexpr std::array<KindInfo, 22> kKinds{{
+constexpr std::array<KindInfo, 23> kKinds{{
     {FindingKind::kShardUnreadable, kError, "shard_unreadable", "shards that cannot be read",
      "check the path, the permissions and the command"},
     {FindingKind::kArchiveCut, kError, "archive_cut", "archives that end too early", kCopyAgain},
     {FindingKind::kArchiveDamaged, kError, "archive_damaged", "damaged archives", kCopyAgain},
-    {FindingKind::kArchivePadding, kWarning, "archive_padding",
-     "archives whose length no common writer makes",
-     "compare the length with the source's: nothing is lost but padding, yet the file may be cut"},
+    {FindingKind::kEmptyArchive, kWarning, "empty_archive", "archives without samples",
+     "leave the shard out of the list, or see what was to go into it"},
     {FindingKind::kSampleFailed, kError, "sample_failed", "samples that cannot be read",
      "make the shard again from its files; --repair DIR leaves these samples out"},
     {FindingKind::kChecksum, kError, "checksum", "files that are not those of the manifest",
@@ -36,6 +35,9 @@ constexpr std::array<KindInfo, 22> kKinds{{
      "give samples unique keys, and write all members of a sample side by side"},
     {FindingKind::kMissingField, kWarning, "missing_field", "fields that most samples have",
      "add the field, or leave the sample out"},
+    {FindingKind::kUnlistedVideo, kWarning, "unlisted_video",
+     "samples whose video is in no field of video_fields",
+     "set the option video_fields, or name the files otherwise (pack writes `_` for the dots)"},
     {FindingKind::kEmptyMember, kWarning, "empty_member", "members without any bytes", kMakeAgain},
     {FindingKind::kWrongExtension, kWarning, "wrong_extension",
      "contents of another kind than the name says",
@@ -72,6 +74,10 @@ void Findings::add(Finding finding) {
   ++counts_[finding.kind];
   auto& kept = kept_[finding.kind];
   if (kept.size() < kMostOfAKind) kept.push_back(std::move(finding));
+}
+
+void Findings::extend(FindingKind kind, const std::string& words) {
+  for (Finding& finding : kept_[kind]) finding.message += words;
 }
 
 std::uint64_t Findings::count(Severity severity) const {

@@ -21,7 +21,7 @@ enum class FindingKind {
   kShardUnreadable,  ///< cannot be opened or read
   kArchiveCut,       ///< ends before its end mark, or a compressed stream before its end
   kArchiveDamaged,   ///< bytes that no writer makes, or bytes behind the end
-  kArchivePadding,   ///< nothing is missing but the padding behind the end mark
+  kEmptyArchive,     ///< whole, but nothing in it belongs to a sample
   kSampleFailed,     ///< a sample cannot be read, the shard goes on
   kChecksum,         ///< the file is not the one that the manifest describes
   kCount,            ///< its content does not add up to what the manifest says
@@ -30,6 +30,7 @@ enum class FindingKind {
   kUnlistedShard,    ///< it is there, and the manifest does not list it
   kDuplicateKey,     ///< a key that another sample has
   kMissingField,     ///< a field that most samples have
+  kUnlistedVideo,    ///< the sample has a video, but in no field of `video_fields`
   kEmptyMember,      ///< no bytes
   kWrongExtension,   ///< the content is of another kind than the name says
   kJson,             ///< does not parse
@@ -68,6 +69,8 @@ class Findings {
   static constexpr std::size_t kMostOfAKind = 1000;
 
   void add(Finding finding);
+  /// Say more in all findings of a kind.
+  void extend(FindingKind kind, const std::string& words);
   /// Count findings that are not described one by one.
   void add_more(FindingKind kind, std::uint64_t count) { counts_[kind] += count; }
 

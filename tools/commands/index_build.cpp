@@ -91,6 +91,13 @@ Result<void> walk(OpenShard open, const std::string& shard, const std::stop_toke
     auto& failed = std::get<FailedSample>(step);
     if (failed.error.code == ErrorCode::kIo)
       return std::move(failed.error);  // not the data's fault
+    // Nothing of it could be read, not even a first header: an index of that would hide it.
+    const bool no_archive = failed.fatal && failed.ordinal == 0 && failed.error.key.empty() &&
+                            failed.error.offset.value_or(0) == 0;
+    if (no_archive) {
+      failed.error.message = "this is no archive: " + failed.error.message;
+      return std::move(failed.error);
+    }
     IndexedSample row;
     row.key = failed.error.key;
     row.ordinal = failed.ordinal;

@@ -156,10 +156,12 @@ Json json_of(const std::vector<IndexReport>& reports) {
   put_totals(out, sums.totals, sums.index_bytes, sums.failures);
   out["shards"] = Json::array();
   for (const IndexReport& report : reports) {
-    Json shard{
-        {"shard", report.shard}, {"index", report.index}, {"state", to_string(report.state)}};
+    Json shard;
+    add_text(shard, "shard", report.shard);
+    add_text(shard, "index", report.index);
+    shard["state"] = to_string(report.state);
     if (!report.reason.empty()) {
-      shard["reason"] = report.reason;
+      shard["reason"] = printable_utf8(report.reason);
     } else if (report.state != IndexState::kMissing) {
       shard["seekable"] = report.seekable;
       put_totals(shard, report.totals, report.index_bytes, report.failures);
@@ -225,12 +227,14 @@ int run_companion(const IndexCommand& command, const std::vector<std::string>& s
   bool good = true;
   for (const auto& shard : listed) {
     if (!shard.failure) continue;
+    if (command.json && good) print_error_json(Error(*shard.failure).at(shard.url));
     fmt::print(stderr, "shardreel index: {}\n", for_terminal(shard.failure->describe()));
     good = false;
   }
   if (!good) return kExitFailed;  // an index of some of the shards would hide the others
   const auto written = write_companion(listed, command.format, command.build.index_dir);
   if (!written) {
+    if (command.json) print_error_json(written.error());
     fmt::print(stderr, "shardreel index: {}\n", for_terminal(written.error().describe()));
     return kExitFailed;
   }
@@ -310,6 +314,7 @@ void add_index_flags(CLI::App& app, IndexCommand& command) {
 int run_index(const IndexCommand& command) {
   const auto shards = shards_of(command);
   if (!shards) {
+    if (command.json) print_error_json(shards.error());
     fmt::print(stderr, "shardreel index: {}\n", for_terminal(shards.error().describe()));
     return kExitUsage;
   }

@@ -102,7 +102,8 @@ class Lister : public WalkVisitor {
     return go_on();
   }
 
-  Result<bool> shard_end(const WalkedShard& /*shard*/) override {
+  Result<bool> shard_end(const WalkedShard& shard) override {
+    if (shard.empty) complain(fmt::format("shard {}: {}", shard.url, *shard.empty));
     table_.add_shard();
     return true;
   }
@@ -245,7 +246,8 @@ class SheetMaker : public WalkVisitor {
   bool failed_ = false;
 };
 
-int usage(std::string_view message) {
+int usage(const InspectCommand& command, const std::string& message) {
+  if (command.json) print_error_json({ErrorCode::kInvalidOption, message, {}, {}, {}});
   complain(message);
   return kExitUsage;
 }
@@ -345,15 +347,16 @@ void add_inspect_flags(CLI::App& app, InspectCommand& command) {
 
 int run_inspect(const InspectCommand& command) {
   if (!command.extract.empty() && command.sample.empty())
-    return usage("--extract needs --sample KEY");
+    return usage(command, "--extract needs --sample KEY");
   std::optional<FrameChoice> choice;
   if (!command.frames.empty()) {
     auto parsed = parse_frame_choice(command.at);
-    if (!parsed) return usage(parsed.error().message);
+    if (!parsed) return usage(command, parsed.error().message);
     choice = *parsed;
   }
   const auto shards = ShardList::parse(command.shards);
   if (!shards) {
+    if (command.json) print_error_json(shards.error());
     complain(shards.error().describe());
     return shards.error().code == ErrorCode::kInvalidOption ? kExitUsage : kExitFailed;
   }

@@ -46,7 +46,7 @@ class PackRun {
     const int status = steps();
     signals.on_signal({});
     const int signal = signals.received();
-    if (failure_ && options_.json && status != 2) {
+    if (failure_ && options_.json) {
       print_failure(options_.out, *failure_, refused_);
     }
     return signal != 0 && status != 0 ? 128 + signal : status;
@@ -308,7 +308,10 @@ int run_finish(const PackOptions& options) {
 }  // namespace
 
 int run_pack(const PackOptions& options, std::string* last_step) {
-  if (const auto problem = problem_with(options)) return complain(2, *problem);
+  if (const auto problem = problem_with(options)) {
+    if (options.json) print_error_json({ErrorCode::kInvalidOption, *problem, {}, {}, {}});
+    return complain(2, *problem);
+  }
   // A file that outgrows the limit of this process is an error to tell, not a reason to die.
   std::signal(SIGXFSZ, SIG_IGN);
   if (!options.finish.empty()) return run_finish(options);

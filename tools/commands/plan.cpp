@@ -25,6 +25,7 @@ int run_plan(const PlanCommand& command) {
   }
   if (report) report = plan(*options, assumed);
   if (!report) {
+    if (command.json) print_error_json(report.error());
     fmt::print(stderr, "shardreel plan: {}\n", for_terminal(report.error().describe()));
     return kExitUsage;
   }

@@ -121,6 +121,7 @@ Result<bool> ShardWalker::walk(std::uint64_t number, const std::string& url, Wal
                           {},
                           {}});
     } else {
+      shard.empty = std::move(std::get<ShardEnd>(step).empty);
       break;
     }
     if (!more || !*more) return more;

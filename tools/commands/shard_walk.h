@@ -42,7 +42,8 @@ struct WalkedShard {
   std::uint64_t bytes = 0;                  ///< reached in the decompressed archive
   std::optional<std::uint64_t> file_bytes;  ///< as stored, for a regular file
   std::uint64_t samples = 0, failures = 0;
-  bool whole = false;  ///< its end was reached
+  bool whole = false;                ///< its end was reached
+  std::optional<std::string> empty;  ///< see ShardEnd
 };
 
 /// Gets what is found. Each call answers whether to go on; an error ends the walk and is returned.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <vector>
 
 namespace shardreel::tools {
@@ -54,6 +55,20 @@ void add_text(Json& object, const std::string& name, std::string_view text) {
   std::string hex;
   for (const char c : text) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
   object[name + "_hex"] = hex;
+}
+
+Json to_json(const Error& error) {
+  Json json{{"code", to_string(error.code)}, {"message", printable_utf8(error.message)}};
+  add_text(json, "shard", error.shard);
+  add_text(json, "key", error.key);
+  json["offset"] = error.offset ? Json(*error.offset) : Json();
+  return json;
+}
+
+void print_error_json(const Error& error) {
+  const Json json{{"error", to_json(error)}};
+  fmt::print("{}\n", json.dump());
+  std::fflush(stdout);
 }
 
 std::string for_terminal(std::string_view text) {

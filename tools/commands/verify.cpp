@@ -13,6 +13,7 @@
 #include <thread>
 #include <utility>
 
+#include "loader/read/video_names.h"
 #include "tools/commands/check_pool.h"
 #include "tools/commands/feed.h"
 #include "tools/commands/shard_walk.h"
@@ -26,7 +27,8 @@
 namespace shardreel::tools {
 namespace {
 
-constexpr std::uint64_t kTarBlock = 512, kTarRecord = 10240;
+constexpr std::uint64_t kTarBlock = 512;
+constexpr std::size_t kMostNames = 20;  // of fields in a value to paste
 
 FindingKind kind_of(const FailedSample& failure) {
   if (!failure.fatal) return FindingKind::kSampleFailed;
@@ -47,7 +49,7 @@ class Verifier final : public WalkVisitor {
   Verifier(const VerifyCommand& command, std::size_t jobs, std::stop_token stop)
       : command_(command),
         stop_(std::move(stop)),
-        set_(default_video_fields()),
+        set_(command.video_fields),
         manifests_(command.manifest),
         pool_(jobs, [this](SampleChecks checks) { take(std::move(checks)); }) {
     outcome_.deep = command.deep;
@@ -63,8 +65,8 @@ class Verifier final : public WalkVisitor {
     if (!now.findings.empty()) pool_.add(std::move(now));
     // Shared: std::function copies what it holds, and a sample's contents should not be.
     auto kept = std::make_shared<const WalkedSample>(std::move(walked));
-    pool_.submit([kept, deep = command_.deep, stop = stop_](VideoDecoder& decoder) {
-      auto checks = check_sample(*kept, deep, decoder, stop);
+    pool_.submit([kept, &command = command_, stop = stop_](VideoDecoder& decoder) {
+      auto checks = check_sample(*kept, command.video_fields, command.deep, decoder, stop);
       return checks ? std::move(*checks) : SampleChecks{};
     });
     return true;
@@ -90,6 +92,9 @@ class Verifier final : public WalkVisitor {
     outcome_.bytes += shard.bytes;
     SampleChecks now;
     check_length(shard, now);
+    if (shard.empty)
+      now.findings.push_back(Finding{
+          FindingKind::kEmptyArchive, shard.url, {}, {}, {}, *shard.empty, shard.number, {}});
     for (Finding& finding : manifests_.check(shard, payload_))
       now.findings.push_back(std::move(finding));
     if (indexed_shard_ != shard.url) open_index(shard.number, shard.url, now);
@@ -111,6 +116,7 @@ class Verifier final : public WalkVisitor {
     outcome_.manifests = manifests_.used();
     if (stopped) return;
     for (Finding& finding : manifests_.finish()) keep(std::move(finding));
+    name_all_unlisted();
     set_.finish(outcome_.findings);
   }
 
@@ -136,6 +142,8 @@ class Verifier final : public WalkVisitor {
   }
 
   void keep(Finding finding) {
+    if (finding.kind == FindingKind::kUnlistedVideo && unlisted_.size() <= kMostNames)
+      unlisted_.insert(finding.field);
     const bool counts =
         command_.fail_on != "error" || info_of(finding.kind).severity == Severity::kError;
     if (finding.ordinal && counts)
@@ -147,23 +155,36 @@ class Verifier final : public WalkVisitor {
     outcome_.findings.add(std::move(finding));
   }
 
-  /// Behind the end mark, writers fill the last record. What is cut off there loses nothing, but is
-  /// a cut all the same. The length of compressed archives is checked by their checksums.
+  /// Two zero blocks are an end: some writers fill a record of 10,240 bytes behind them (or of any
+  /// other size), some add nothing. Only what is no whole block is a cut, which loses nothing. The
+  /// length of compressed archives is checked by their checksums.
   static void check_length(const WalkedShard& shard, SampleChecks& now) {
     if (!shard.whole || (shard.file_bytes && *shard.file_bytes != shard.bytes)) return;
-    if (shard.bytes % kTarRecord == 0) return;
-    const bool in_block = shard.bytes % kTarBlock != 0;
+    if (shard.bytes % kTarBlock == 0) return;
     now.findings.push_back(Finding{
-        in_block ? FindingKind::kArchiveCut : FindingKind::kArchivePadding,
+        FindingKind::kArchiveCut,
         shard.url,
         {},
         {},
         shard.bytes,
         fmt::format("the archive ends after {} bytes, behind its end mark; expected a multiple of "
                     "{}",
-                    shard.bytes, in_block ? kTarBlock : kTarRecord),
+                    shard.bytes, kTarBlock),
         shard.number,
         {}});
+  }
+
+  /// One value takes the videos of all samples: it goes into every such finding.
+  void name_all_unlisted() {
+    if (unlisted_.empty() || unlisted_.size() > kMostNames) return;
+    std::vector<std::string> fields;
+    for (const std::string& name : command_.video_fields) {
+      if (set_.has_field(name)) fields.push_back(name);
+    }
+    fields.insert(fields.end(), unlisted_.begin(), unlisted_.end());
+    if (fields.size() == 1) return;
+    outcome_.findings.extend(FindingKind::kUnlistedVideo,
+                             "; for all samples, " + video_fields_text(fields));
   }
 
   void open_index(std::uint64_t number, const std::string& url, SampleChecks& now) {
@@ -219,6 +240,7 @@ class Verifier final : public WalkVisitor {
   std::uint64_t payload_ = 0;  ///< of the shard that is read
   std::map<std::pair<std::uint64_t, std::uint64_t>, FindingKind> bad_;
   std::set<std::uint64_t> changed_;    // shards that are not those of their manifest
+  std::set<std::string> unlisted_;     // fields that hold videos
   std::set<std::uint64_t> explained_;  // shards with an error that may be why
   CheckPool pool_;                     // last: its threads stop before what they use goes
 };
@@ -226,6 +248,13 @@ class Verifier final : public WalkVisitor {
 int complain(int status, std::string_view message) {
   fmt::print(stderr, "shardreel verify: {}\n", for_terminal(message));
   return status;
+}
+
+/// What keeps the check from being made.
+int fail(const VerifyCommand& command, const Error& error) {
+  if (command.json) print_error_json(error);
+  return complain(error.code == ErrorCode::kInvalidOption ? kExitUsage : kExitFailed,
+                  error.describe());
 }
 
 bool counts(const VerifyCommand& command, const Findings& findings) {
@@ -243,6 +272,9 @@ void add_verify_flags(CLI::App& app, VerifyCommand& command) {
   app.add_option("--fail-on", command.fail_on, "What makes the exit status 1")
       ->check(CLI::IsMember({"warning", "error"}))
       ->capture_default_str();
+  app.add_option("--video-fields", command.video_fields, "Fields that may hold the video")
+      ->delimiter(',')
+      ->type_name("NAMES");
   app.add_option("--manifest", command.manifest,
                  "The manifest; default: dataset.json in the shards' folder or the one above")
       ->type_name("FILE");
@@ -289,20 +321,14 @@ Result<VerifyOutcome> verify_shards(const VerifyCommand& command, const ShardLis
 
 int run_verify(const VerifyCommand& command) {
   const auto shards = ShardList::parse(command.shards);
-  if (!shards) {
-    const bool usage = shards.error().code == ErrorCode::kInvalidOption;
-    return complain(usage ? kExitUsage : kExitFailed, shards.error().describe());
-  }
+  if (!shards) return fail(command, shards.error());
   std::stop_source stop;
   SignalWatch signals;
   signals.on_signal([&stop] { stop.request_stop(); });
   const auto outcome = verify_shards(command, *shards, stop.get_token());
   signals.on_signal({});
   if (isatty(STDERR_FILENO) == 1) fmt::print(stderr, "\r\x1b[K");
-  if (!outcome) {
-    const bool usage = outcome.error().code == ErrorCode::kInvalidOption;
-    return complain(usage ? kExitUsage : kExitFailed, outcome.error().describe());
-  }
+  if (!outcome) return fail(command, outcome.error());
   if (command.json)
     fmt::print("{}\n", verify_json(*outcome));
   else

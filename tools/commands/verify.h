@@ -21,6 +21,7 @@ struct VerifyCommand {
   bool deep = false;                ///< decode every frame of every video
   std::uint32_t jobs = 0;           ///< threads that look into samples; 0 = one a processor
   std::string fail_on = "warning";  ///< or "error": what makes the exit status 1
+  std::vector<std::string> video_fields = InputOptions().video_fields;
   std::string manifest, index_dir;  ///< empty = beside the shards
   std::string repair;               ///< folder of the repaired shards; empty = none
   std::string spool_dir;

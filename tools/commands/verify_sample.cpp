@@ -4,19 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "loader/decode/video_check.h"
 #include "loader/demux/video_file.h"
+#include "loader/read/video_names.h"
 #include "tools/commands/content_kind.h"
 #include "tools/commands/video_facts.h"
+#include "tools/pack/json_check.h"
 #include "tools/pack/truncation.h"
 
 namespace shardreel::tools {
 namespace {
 
-constexpr std::uint64_t kMostJsonBytes = std::uint64_t{16} << 20;
 constexpr std::size_t kHeadBytes = 512;
 
 class Checker {
@@ -39,26 +39,26 @@ class Checker {
     if (!got) return add(FindingKind::kSampleFailed, field, got.error().message);
     if (const auto wrong = wrong_kind(field.name, std::span(head).first(*got)))
       add(FindingKind::kWrongExtension, field, *wrong);
-    if (field.name == "json" || field.name.ends_with(".json")) check_json(field);
+    if (is_json_field(field.name)) check_json(field);
   }
 
   void check_json(const Field& field) {
-    if (field.size > kMostJsonBytes)
-      return add(FindingKind::kJson, field,
-                 fmt::format("{} bytes; at most {} are looked at", field.size, kMostJsonBytes));
-    const auto text = field.text();
-    if (!text) return add(FindingKind::kSampleFailed, field, text.error().message);
-    try {
-      // Only parsed: nothing is built, and nesting takes a bit a level.
-      nlohmann::json::parser_callback_t discard = [](int, nlohmann::json::parse_event_t,
-                                                     nlohmann::json&) { return false; };
-      [[maybe_unused]] const auto nothing = nlohmann::json::parse(*text, discard);
-    } catch (const nlohmann::json::exception& problem) {
-      // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
-      std::string words = problem.what();
-      if (const auto end = words.find("] "); end != std::string::npos) words.erase(0, end + 2);
-      add(FindingKind::kJson, field, words);
+    const auto problem = find_json_problem(*field.content);
+    if (!problem) return add(FindingKind::kSampleFailed, field, problem.error().message);
+    if (*problem) add(FindingKind::kJson, field, **problem);
+  }
+
+  /// A sample without a field of the list: whether one of the others holds a video. The name alone
+  /// says so, or the content does and opens as one.
+  void check_unlisted(const Field& field) {
+    if (!names_a_video(field.name)) {
+      std::array<std::byte, kHeadBytes> head{};
+      const auto got = field.content->read_at(0, head);
+      if (!got || !may_be_video(sniff_content(std::span(head).first(*got)))) return;
+      if (!VideoFile::open(field.content, {.field = field.name})) return;
     }
+    add(FindingKind::kUnlistedVideo, field, how_to_take(sample_.key, field.name));
+    checks_.findings.back().ordinal.reset();  // nothing is wrong with the sample
   }
 
   /// What the feed would make of it, or would leave out.
@@ -104,14 +104,18 @@ class Checker {
 
 }  // namespace
 
-Result<SampleChecks> check_sample(const WalkedSample& walked, bool deep, VideoDecoder& decoder,
-                                  const std::stop_token& stop) {
+Result<SampleChecks> check_sample(const WalkedSample& walked,
+                                  const std::vector<std::string>& videos, bool deep,
+                                  VideoDecoder& decoder, const std::stop_token& stop) {
   SampleChecks checks;
   Checker checker(walked, checks);
-  const auto& videos = default_video_fields();
+  const Field* const video = video_of(walked.sample, videos);
   for (const Field& field : walked.sample.fields) {
-    const bool is_video = std::find(videos.begin(), videos.end(), field.name) != videos.end();
+    const bool is_video =
+        &field == video ||
+        (std::ranges::find(videos, field.name) != videos.end() && !names_a_picture(field.name));
     checker.check_field(field, is_video);
+    if (video == nullptr && field.size > 0) checker.check_unlisted(field);
     if (!is_video || field.size == 0) continue;
     ++checks.videos;
     const auto missing = find_truncation(*field.content);

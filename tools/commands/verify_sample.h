@@ -17,9 +17,11 @@ struct SampleChecks {
 };
 
 /// Look at every field of the sample: empty, of another kind than its name says, JSON that does not
-/// parse, a video that does not open or, with `deep`, whose frames do not all decode. Reads at most
-/// 16 MiB of any field but videos. An error only when `stop` asked for it.
-Result<SampleChecks> check_sample(const WalkedSample& walked, bool deep, VideoDecoder& decoder,
-                                  const std::stop_token& stop);
+/// parse, a video that does not open or, with `deep`, whose frames do not all decode, a video in a
+/// field that is not of `videos`. Reads at most 64 MiB of any field but videos. An error only when
+/// `stop` asked for it.
+Result<SampleChecks> check_sample(const WalkedSample& walked,
+                                  const std::vector<std::string>& videos, bool deep,
+                                  VideoDecoder& decoder, const std::stop_token& stop);
 
 }  // namespace shardreel::tools

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "loader/read/video_names.h"
 #include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
@@ -15,6 +16,13 @@ constexpr std::size_t kMostShapes = 10000;  // hostile archives: a new field in 
 constexpr std::string_view kVideo = "a video";
 
 }  // namespace
+
+SetChecks::SetChecks(const std::vector<std::string>& video_fields)
+    : listed_(video_fields.begin(), video_fields.end()) {
+  for (const std::string& name : video_fields) {
+    if (!names_a_picture(name)) alike_.insert(name);
+  }
+}
 
 SetChecks::Names SetChecks::names_of(const Sample& sample) const {
   Names names;
@@ -44,6 +52,9 @@ std::optional<Finding> SetChecks::add(std::uint64_t shard_number, const Sample& 
                       sample.ordinal};
   }
   ++samples_;
+  for (const Field& field : sample.fields) {
+    if (listed_.contains(field.name)) seen_.insert(field.name);
+  }
   Names names = names_of(sample);
   if (shapes_.size() >= kMostShapes && !shapes_.contains(names)) return finding;
   Shape& shape = shapes_[std::move(names)];

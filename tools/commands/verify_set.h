@@ -18,8 +18,8 @@ namespace shardreel::tools {
 /// sets of fields that occur, each once.
 class SetChecks {
  public:
-  /// Fields that are one for the question what is missing: the first of them stands for all.
-  explicit SetChecks(std::vector<std::string> alike) : alike_(alike.begin(), alike.end()) {}
+  /// `video_fields` are one for the question what is missing, but for those of pictures.
+  explicit SetChecks(const std::vector<std::string>& video_fields);
 
   /// Take a sample; a key that was there already is found at once.
   std::optional<Finding> add(std::uint64_t shard_number, const Sample& sample);
@@ -28,6 +28,9 @@ class SetChecks {
   /// the others. For each set of fields with a gap the first few samples are named, all are
   /// counted.
   void finish(Findings& findings);
+
+  /// Whether a sample has this field.
+  [[nodiscard]] bool has_field(const std::string& name) const { return seen_.contains(name); }
 
   /// After `finish`: what this sample lacks; empty = nothing.
   [[nodiscard]] std::vector<std::string> missing_in(const Sample& sample) const;
@@ -61,6 +64,8 @@ class SetChecks {
   std::map<std::uint64_t, std::string> shards_;  ///< names by number
   std::map<Names, Shape> shapes_;
   std::uint64_t samples_ = 0;
+  const std::set<std::string> listed_;
+  Names seen_;      ///< those of `listed_` that samples have
   Names expected_;  ///< after `finish`
 };
 

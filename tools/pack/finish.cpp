@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 #include <variant>
 
 #include "shardreel/shard_reader.h"
 #include "shards/file_access.h"
+#include "shards/sha256.h"
 #include "tools/pack/folder.h"
+#include "tools/pack/ordered_work.h"
 
 namespace shardreel::tools {
 namespace {
@@ -80,6 +83,28 @@ Result<void> check_keys(const std::string& directory, const ManifestShard& shard
       fmt::format("'{}' holds {} samples; its task wrote {}", path, samples, shard.counts.samples));
 }
 
+/// The shards' bytes are those that their tasks wrote: a change that leaves the size alone shows in
+/// nothing else.
+Result<void> check_digests(const std::string& directory, const std::vector<ManifestShard>& shards) {
+  const auto look_at = [&](std::size_t i, const std::stop_token&) -> Result<std::string> {
+    auto stream = open_file(directory + "/" + shards[i].name);
+    if (!stream) return std::move(stream.error());
+    return sha256_of(*(*stream)->random_access());
+  };
+  OrderedWork<Result<std::string>> work(0, shards.size(),
+                                        std::max(1U, std::thread::hardware_concurrency()), look_at);
+  for (const ManifestShard& shard : shards) {
+    const auto digest = work.next();
+    if (!*digest) return digest->error();
+    if (**digest == shard.sha256) continue;
+    return wrong(
+        fmt::format("'{}/{}' has the SHA-256 {}; its task wrote {}: it was changed since, "
+                    "put it back or run its task again",
+                    directory, shard.name, **digest, shard.sha256));
+  }
+  return {};
+}
+
 /// Every shard is there as its task left it, and nothing else of this set.
 Result<void> check_shards(const std::string& directory, const Header& header,
                           const std::vector<std::string>& names,
@@ -93,6 +118,7 @@ Result<void> check_shards(const std::string& directory, const Header& header,
     if (auto good = check_size(directory, shard.name, shard.counts.bytes); !good) return good;
     if (auto good = check_keys(directory, shard, keys); !good) return good;
   }
+  if (auto good = check_digests(directory, shards); !good) return good;
   for (const std::string& name : names) {
     const bool ours =
         std::any_of(header.prefixes.begin(), header.prefixes.end(), [&](const std::string& prefix) {

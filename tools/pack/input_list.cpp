@@ -8,6 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "tools/commands/text_json.h"
+
 namespace shardreel::tools {
 namespace {
 
@@ -143,6 +145,10 @@ Result<std::vector<ListedVideo>> parse_csv(std::string_view text, const std::str
   if (path_at == head.cells.end()) {
     return bad_line(name, line, "expected names of columns, one of them 'path'");
   }
+  for (std::size_t i = 0; i < head.cells.size(); ++i) {
+    if (!is_utf8(head.cells[i]))
+      return bad_line(name, line, fmt::format("the name of column {} is not UTF-8", i + 1));
+  }
   if (std::set<std::string>(head.cells.begin(), head.cells.end()).size() != head.cells.size()) {
     return bad_line(name, line, "a column's name comes twice");
   }
@@ -160,7 +166,13 @@ Result<std::vector<ListedVideo>> parse_csv(std::string_view text, const std::str
     if (video.path.empty()) return bad_line(name, at, "the column 'path' is empty");
     Json columns = Json::object();
     for (std::size_t i = 0; i < head.cells.size(); ++i) {
-      if (i != path_column) columns[head.cells[i]] = cell_value(record.cells[i]);
+      if (i == path_column) continue;
+      if (!is_utf8(record.cells[i]))
+        return bad_line(name, at,
+                        fmt::format("the cell of column '{}' is not UTF-8, as JSON has to be; "
+                                    "convert the file",
+                                    head.cells[i]));
+      columns[head.cells[i]] = cell_value(record.cells[i]);
     }
     if (!columns.empty()) video.columns = dump(columns);
     videos.push_back(std::move(video));

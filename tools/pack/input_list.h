@@ -21,7 +21,8 @@ std::vector<ListedVideo> parse_path_list(std::string_view text);
 Result<std::vector<ListedVideo>> parse_jsonl(std::string_view text, const std::string& name);
 
 /// RFC 4180 with a line of names, one of them `path`. A cell that is written exactly as JSON writes
-/// a number, true, false or null becomes that, every other one a string.
+/// a number, true, false or null becomes that, every other one a string. Only `path` may hold bytes
+/// that are not UTF-8.
 Result<std::vector<ListedVideo>> parse_csv(std::string_view text, const std::string& name);
 
 /// Add `columns` to the text of a `.json` sidecar (empty = there is none): the sidecar's object

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "loader/read/video_names.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/options.h"
 #include "shards/member_name.h"
@@ -69,15 +70,40 @@ class Collector {
   std::unordered_map<std::string, std::size_t> keys_;
 };
 
+bool is_picture_name(const std::string& file_name) {
+  return is_video_name(file_name) && names_a_picture(lower(file_name));
+}
+
+/// The video that a file stands beside: the one with the longest stem wins (a.v2.json belongs to
+/// a.v2.mp4 where that exists, else to a.mp4).
+using Stems = std::map<std::string, std::size_t>;
+Stems::const_iterator owner_of(const Stems& by_stem, const std::string& name, std::size_t& dot) {
+  dot = name.rfind('.');
+  for (; dot != std::string::npos && dot > 0; dot = name.rfind('.', dot - 1)) {
+    const auto owner = by_stem.find(name.substr(0, dot));
+    if (owner != by_stem.end()) return owner;
+  }
+  return by_stem.end();
+}
+
 /// Sort the files of one folder into samples. `below` is the folder as keys name it.
 void add_folder(const fs::path& folder, const fs::path& below, std::vector<std::string> names,
                 Collector& found) {
   std::sort(names.begin(), names.end());
   std::vector<PackItem> items;
-  std::map<std::string, std::size_t> by_stem;
+  Stems by_stem;
+  // What may be a picture is a video only where there is none that it stands beside.
+  std::stable_partition(names.begin(), names.end(),
+                        [](const std::string& name) { return !is_picture_name(name); });
+  std::vector<std::string> beside;
   for (const std::string& name : names) {
-    if (!is_video_name(name)) continue;
-    const std::size_t dot = name.rfind('.');
+    std::size_t dot = 0;
+    if (!is_video_name(name) ||
+        (is_picture_name(name) && owner_of(by_stem, name, dot) != by_stem.end())) {
+      beside.push_back(name);
+      continue;
+    }
+    dot = name.rfind('.');
     const std::string path = (folder / name).string();
     const auto [at, is_new] = by_stem.emplace(name.substr(0, dot), items.size());
     if (!is_new) {
@@ -88,15 +114,10 @@ void add_folder(const fs::path& folder, const fs::path& below, std::vector<std::
     }
     items.push_back({path, key_of(below, at->first), {{lower(name.substr(dot + 1)), path}}, {}});
   }
-  for (const std::string& name : names) {
-    if (is_video_name(name)) continue;
-    // The longest stem wins: a.v2.json belongs to a.v2.mp4 where that exists, else to a.mp4.
-    auto owner = by_stem.end();
-    std::size_t dot = name.rfind('.');
-    for (; dot != std::string::npos && dot > 0; dot = name.rfind('.', dot - 1)) {
-      owner = by_stem.find(name.substr(0, dot));
-      if (owner != by_stem.end()) break;
-    }
+  std::sort(beside.begin(), beside.end());
+  for (const std::string& name : beside) {
+    std::size_t dot = 0;
+    const auto owner = owner_of(by_stem, name, dot);
     if (owner == by_stem.end()) {
       found.ignore_file();
     } else {
@@ -173,13 +194,15 @@ void add_video(const fs::path& file, const std::string& key, const std::string& 
       begin, names.end(), [&](const std::string& other) { return !other.starts_with(stem + "."); });
   for (auto other = begin; other != end; ++other) {
     const std::string other_stem = fs::path(*other).stem().string();
-    if (is_video_name(*other) && other_stem != stem) longer.push_back(other_stem + ".");
+    if (is_video_name(*other) && !is_picture_name(*other) && other_stem != stem)
+      longer.push_back(other_stem + ".");
   }
   for (auto other = begin; other != end; ++other) {
     const bool others = std::any_of(longer.begin(), longer.end(), [&](const std::string& start) {
       return other->starts_with(start);
     });
-    if (is_video_name(*other) || others) continue;
+    const bool video = is_video_name(*other) && (!is_picture_name(*other) || *other == name);
+    if (video || others) continue;
     item.files.emplace_back(lower(other->substr(stem.size() + 1)), (folder / *other).string());
   }
   found.add(std::move(item));

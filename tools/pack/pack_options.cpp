@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tools/commands/text_json.h"
 #include "tools/pack/tally.h"
 #include "tools/pack/upload_set.h"
 
@@ -17,12 +18,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::array<std::string_view, 4> kBalanceWords{"none", "bytes", "frames", "seconds"};
-
-bool is_utf8(const std::string& text) {
-  return !Json::parse(Json(text).dump(-1, ' ', true, Json::error_handler_t::ignore))
-              .is_discarded() &&
-         Json::parse(dump(Json(text))).get<std::string>() == text;
-}
 
 }  // namespace
 

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "tools/pack/input_list.h"
+#include "tools/pack/json_check.h"
 #include "tools/pack/segment.h"
 #include "tools/pack/transcode.h"
 
@@ -90,6 +91,7 @@ class Preparation {
     auto video = check_video(fields_[0].content, fields_[0].name,
                              decoded_anyway ? CheckLevel::kOpen : options_.check, stop_);
     if (!video) return std::move(video.error());
+    if (auto good = check_json(); !good) return std::move(good.error());
     if (!item_.columns.empty()) {
       if (auto added = add_columns(fields_, item_.columns); !added) {
         return std::move(added.error());
@@ -117,6 +119,22 @@ class Preparation {
       if (!stream) return std::move(stream.error());
       fields_.push_back(
           {name, std::make_shared<const StoppableContent>((*stream)->random_access(), stop_)});
+    }
+    return {};
+  }
+
+  /// What `verify` would find wrong is not packed.
+  Result<void> check_json() const {
+    for (std::size_t i = 1; i < fields_.size(); ++i) {
+      if (!is_json_field(fields_[i].name)) continue;
+      const auto problem = find_json_problem(*fields_[i].content);
+      if (!problem) return problem.error();
+      if (!*problem) continue;
+      return Error{ErrorCode::kUnsupported,
+                   fmt::format("'{}' is not JSON: {}", item_.files[i].second, **problem),
+                   {},
+                   {},
+                   {}};
     }
     return {};
   }

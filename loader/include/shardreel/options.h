@@ -33,10 +33,12 @@ enum class DecodeDevice { kCpu, kCuda, kAuto };
 struct InputOptions {
   std::vector<std::string>
       urls;  ///< patterns, see shard_url.h; also `-` (stdin) and `pipe:COMMAND`
-  /// The fields that may hold the video; the first one present is taken.
+  /// The fields that may hold the video; the first one present is taken. So those that often hold a
+  /// picture beside the video come last.
   std::vector<std::string> video_fields = {"mp4",  "m4v",  "mov",  "mkv",  "webm",  "avi", "ts",
                                            "m2ts", "mts",  "mpg",  "mpeg", "flv",   "3gp", "ogv",
-                                           "h264", "h265", "hevc", "ivf",  "mjpeg", "wmv"};
+                                           "h264", "h265", "hevc", "ivf",  "mjpeg", "wmv", "asf",
+                                           "m2v",  "vob",  "3g2",  "mxf",  "gif",   "webp"};
   Integrity integrity = Integrity::kStrict;
   OnError on_error = OnError::kSkip;  ///< a bad sample is skipped and counted, or ends the run
   /// With `skip`: the run ends when more than this part of the samples failed, or of their clips

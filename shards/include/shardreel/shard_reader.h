@@ -43,7 +43,10 @@ std::optional<Error> refuse_size(const ShardReaderOptions& options, std::string_
                                  std::uint64_t size);
 
 /// What one step of reading gave.
-struct ShardEnd {};
+struct ShardEnd {
+  /// What to say of a shard that was whole and gave nothing at all: no sample, no failure.
+  std::optional<std::string> empty = std::nullopt;
+};
 struct NeedsMemory {
   std::uint64_t bytes;  ///< what the allocator refused; call `step` again once there is room
 };

@@ -136,6 +136,18 @@ TEST(OddClips, ContainersThatCallEveryPacketAKeyframe) {
   EXPECT_EQ(video->facts().keyframes, 4u);
 }
 
+// What people keep videos in besides; odd_shards_test.py feeds them.
+TEST(OddClips, ContainersFromElsewhere) {
+  expect_equals_oracle(make_test_clip("-c:v wmv2 -q:v 2 -g 20", 60, "asf"));
+  expect_equals_oracle(make_test_clip("-c:v gif", 30, "gif"));
+  expect_equals_oracle(make_test_clip("-c:v mpeg2video -q:v 2 -g 15", 60, "m2v"));
+  expect_equals_oracle(make_test_clip("-c:v mpeg2video -q:v 2 -bf 2 -g 15", 60, "m2v"));
+  expect_equals_oracle(make_test_clip("-c:v mpeg2video -q:v 2 -bf 2 -g 15", 60, "vob"));
+  expect_equals_oracle(make_test_clip("-c:v libx264 -g 30 -bf 2 -pix_fmt yuv420p", 60, "3g2"));
+  expect_equals_oracle(make_test_clip("-c:v mpeg2video -q:v 2 -bf 2 -g 15 -r 25", 60, "mxf"));
+  expect_equals_oracle(make_test_clip("-c:v libwebp", 1, "webp"));
+}
+
 /// Which corner of a 32x32 grey picture is bright: 0 top left, then clockwise.
 int bright_corner(const std::string& pixels) {
   const auto at = [&](int x, int y) {

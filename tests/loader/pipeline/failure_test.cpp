@@ -267,6 +267,9 @@ TEST(Failure, AnArchiveWithoutMembersIsNoFailureButAnEmptyEpochIs) {
   ASSERT_TRUE(empty.error);
   EXPECT_EQ(empty.error->code, ErrorCode::kEmptyEpoch);
   EXPECT_EQ(empty.metrics.shards_failed, 0U);
+  EXPECT_NE(empty.error->message.find("1 shard without samples (the first: shard " + nothing),
+            std::string::npos)
+      << empty.error->message;
 }
 
 TEST(Failure, ShardsThatCannotBeReadTwiceEndARepeatedEpoch) {

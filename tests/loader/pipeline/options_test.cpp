@@ -31,7 +31,8 @@ using ::testing::IsEmpty;
 const Json kPromised = Json::parse(R"({
   "urls": [],
   "video_fields": ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mts", "mpg", "mpeg",
-                   "flv", "3gp", "ogv", "h264", "h265", "hevc", "ivf", "mjpeg", "wmv"],
+                   "flv", "3gp", "ogv", "h264", "h265", "hevc", "ivf", "mjpeg", "wmv", "asf",
+                   "m2v", "vob", "3g2", "mxf", "gif", "webp"],
   "integrity": "strict", "on_error": "skip", "max_skip_ratio": 0.05, "filter": [],
   "shuffle": "all", "open_shards": 4, "open_videos": 8,
   "num_frames": 16, "frame_step": 1, "window_stride": null, "fps": null,

@@ -53,6 +53,20 @@ TEST(InputList, ReadsCsv) {
   EXPECT_THAT(parse_csv("path,x\n\"a\nb\",1\nc\n", "m").error().message, HasSubstr("line 4"));
 }
 
+// Text in another encoding is not made into other text.
+TEST(InputList, CellsThatAreNotUtf8AreRefusedWithTheirPlace) {
+  const auto refused = parse_csv("path,caption\na.mp4,fine\nb.mp4,caf\xe9\n", "m.csv");
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("'m.csv', line 3"));
+  EXPECT_THAT(refused.error().message, HasSubstr("column 'caption' is not UTF-8"));
+  const auto name = parse_csv("path,caf\xe9\na.mp4,1\n", "m.csv");
+  ASSERT_FALSE(name);
+  EXPECT_THAT(name.error().message, HasSubstr("column 2"));
+  // Paths are bytes, and every column of UTF-8 stays as it is.
+  EXPECT_EQ(text_of(parse_csv("path,x\ncaf\xe9.mp4,caf\xc3\xa9\n", "m").value()),
+            "caf\xe9.mp4 {\"x\":\"caf\xc3\xa9\"}\n");
+}
+
 TEST(InputList, MergesColumnsIntoTheSidecar) {
   EXPECT_EQ(merge_columns("", R"({"b":1})").value(), R"({"b":1})");
   EXPECT_EQ(merge_columns(R"({"b": 0, "a": [1]})", R"({"c":2,"b":1})").value(),

@@ -11,8 +11,40 @@ import sys
 import tarfile
 import unittest
 
-from pack_testing import (CLIPS, FULL, MEDIA, WORK, content, fresh, keys_by_shard, make_clips, members, pack, run)
+from pack_testing import (CLIPS, FULL, MEDIA, SHARDREEL, WORK, content, fresh, keys_by_shard, make_clips, members, pack,
+                          run)
 
+
+class JsonTest(unittest.TestCase):
+    """What `verify` would find wrong in a `.json` is refused, by the same checker."""
+
+    def test_refused_as_verify_finds_it(self):
+        clips = fresh("json_clips")
+        os.makedirs(clips)
+        source = next(os.path.join(at, name) for at, _, names in os.walk(CLIPS) for name in names
+                      if name.endswith(".mp4"))
+        texts = {"good": b'{"a": [1, null]}', "list": b"[1]", "cut": b'{"a": ', "text": b"hello", "empty": b"",
+                 "two": b"{} {}", "bytes": b'{"a": "caf\xe9"}', "nan": b'{"a": NaN}', "mark": b"\xef\xbb\xbf{}"}
+        for name, text in texts.items():
+            shutil.copy(source, os.path.join(clips, name + ".mp4"))
+            with open(os.path.join(clips, name + ".json"), "wb") as file:
+                file.write(text)
+        out = fresh("json")
+        report = pack(clips, "--out", out)
+        refused = {os.path.basename(one["path"])[:-4]: one for one in report["refused"]}
+        self.assertEqual(set(refused), {"cut", "text", "empty", "two", "bytes", "nan"})
+        for name, one in refused.items():
+            self.assertEqual(one["code"], "unsupported")
+            self.assertIn(f"{name}.json' is not JSON", one["reason"])
+        self.assertEqual({name.split(".")[0] for name in members(out)}, {"good", "list", "mark"})
+        by_hand = os.path.join(out, "by_hand.tar")
+        with tarfile.open(by_hand, "w") as tar:
+            for name in texts:
+                tar.add(os.path.join(clips, name + ".json"), name + ".json")
+        found = subprocess.run([SHARDREEL, "verify", by_hand, "--manifest", os.path.join(out, "none"), "--json"],
+                               stdout=subprocess.PIPE, check=False).stdout
+        kinds = {one["key"]: one["kind"] for one in json.loads(found)["findings"] if one["key"]}
+        self.assertEqual(set(kinds), set(refused))
 
 class SameBytesTest(unittest.TestCase):
     def test_jobs_and_runs_give_the_same(self):

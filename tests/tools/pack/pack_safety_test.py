@@ -273,6 +273,12 @@ class TasksTest(unittest.TestCase):
         with open(shard, "wb") as file:
             file.write(self.renamed(right, own, taken))
         self.assertIn(f"the key '{taken.decode()}' is in", complaint(out))
+        # A byte of a content, which changes neither size nor keys.
+        with tarfile.open(shard) as tar:
+            at = tar.getmembers()[-1].offset_data
+        with open(shard, "wb") as file:
+            file.write(right[:at] + bytes([right[at] ^ 1]) + right[at + 1:])
+        self.assertRegex(complaint(out), "shard-0001-000000.tar' has the SHA-256 [0-9a-f]{64}; its task wrote [0-9a-f]")
         with open(shard, "wb") as file:
             file.write(right)
         pack("--finish", out)
