@@ -308,7 +308,7 @@ Result<std::vector<LaneState>> read_state(std::string_view state, const LoaderOp
     std::map<std::uint64_t, ShardContent> contents;
     for (const Json& known : list.value("contents", Json::array())) {
       contents[known.at(0).get<std::uint64_t>()] = {known.at(1).get<std::uint64_t>(),
-                                                    known.at(2).get<std::string>(),
+                                                    bytes_from(known.at(2)),
                                                     known.at(3).get<std::string>()};
     }
     std::vector<LaneState> all;
