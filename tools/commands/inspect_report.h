@@ -38,7 +38,8 @@ class InspectTable {
   void begin_shard(const std::string& shard);
 
   std::string shard_;
-  std::uint64_t shards_ = 0, samples_ = 0, failures_ = 0, videos_ = 0, bad_videos_ = 0, times_unused_ = 0;
+  std::uint64_t shards_ = 0, samples_ = 0, failures_ = 0, videos_ = 0, bad_videos_ = 0,
+                times_unused_ = 0;
   std::uint64_t bytes_ = 0;
   std::int64_t frames_ = 0;
   double seconds_ = 0;
