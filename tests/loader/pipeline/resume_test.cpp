@@ -257,6 +257,26 @@ TEST_F(ResumeTest, RefusesAStateThatDoesNotFitAndSaysWhatDiffers) {
     EXPECT_THAT(refusal(options(), {text}), ::testing::HasSubstr("state")) << text;
 }
 
+// A state of a program that did not have an option yet, nor counted lost clips.
+TEST_F(ResumeTest, AStateOfBeforeAnOptionRanWithItsDefault) {
+  Loader loader = Loader::open(options());
+  take(loader, 0, 5);
+  auto json = nlohmann::ordered_json::parse(loader.state_dict().json);
+  ASSERT_EQ(json.at("options").erase("sample_aspect"), 1U);
+  for (auto& lane : json.at("lanes")) ASSERT_EQ(lane.at("counts").erase("clips_lost"), 1U);
+  const LoaderState older{json.dump()};
+  Loader resumed = Loader::open(options(), older);
+  EXPECT_EQ(take(resumed, 0), take(loader, 0));
+  LoaderOptions other = options();
+  other.transform.sample_aspect = SampleAspect::kApply;
+  try {
+    Loader::open(other, older);
+    FAIL() << "not refused";
+  } catch (const ShardreelError& error) {
+    EXPECT_THAT(error.error().describe(), ::testing::HasSubstr("sample_aspect was \"ignore\""));
+  }
+}
+
 // The shards are not those any more, though they are named so: an error, no other clips.
 TEST_F(ResumeTest, ChangedShardsEndTheRun) {
   ScratchDir dir;
