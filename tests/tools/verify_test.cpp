@@ -364,27 +364,27 @@ TEST(Verify, EveryTruncationIsReported) {
     archive += tar_member(std::string(key) + ".txt", std::string(700, 't'));
     archive += tar_member(std::string(key) + ".json", "{}");
   }
+  const std::size_t marked = archive.size() + tar_end().size();
   archive = padded_to_record(archive);
   const std::string path = dir / "x.tar";
   write_file(path, archive);
   EXPECT_EQ(found(verify({path})), Lines{});
   const std::size_t step = rounds(20) == 20 ? 1 : 3;
-  std::size_t silent = 0;
   for (std::size_t cut = 0; cut < archive.size(); cut += step) {
     write_file(path, archive.substr(0, cut));
-    const auto lines = found(verify({path}));
-    silent += lines.empty();
-    EXPECT_FALSE(lines.empty()) << "cut at " << cut;
+    // Whole blocks behind the end mark are what some writers leave out: no cut.
+    const bool whole = cut >= marked && cut % 512 == 0;
+    EXPECT_EQ(found(verify({path})).empty(), whole) << "cut at " << cut;
   }
-  EXPECT_EQ(silent, 0u);
 
   // A larger one, through a pipe as well.
   std::string larger;
   for (int i = 0; i < 40; ++i)
     larger +=
         tar_member(fmt::format("{:03}.bin", i), std::string(static_cast<std::size_t>(i) * 97, 'x'));
+  const std::size_t end = larger.size() + tar_end().size();
   larger = padded_to_record(larger);
-  for (std::size_t cut = 0; cut < larger.size(); cut += 512) {
+  for (std::size_t cut = 0; cut < end; cut += 512) {
     write_file(path, larger.substr(0, cut));
     EXPECT_FALSE(found(verify({path})).empty()) << "cut at " << cut;
     if (cut % 5120 == 0) {
