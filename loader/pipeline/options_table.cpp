@@ -212,7 +212,8 @@ void add_resource_rows(std::vector<OptionRow>& rows) {
        {},
        "",
        "Whether local shards that were read stay in the page cache; auto: dropped when all of them "
-       "are more than half of the memory there is."},
+       "are more than half of the memory there is. With fewer shards than ranks they stay: each is "
+       "read by all."},
       {"auto", "keep", "drop"}, SHARDREEL_MEMBER(input.page_cache)));
   rows.push_back(
       truth({"allow_pipe", "true, false", "", "Whether `pipe:COMMAND` may run commands."},
@@ -251,12 +252,16 @@ void add_remote_rows(std::vector<OptionRow>& rows) {
   rows.push_back(number({"request_timeout", "seconds above 0", "",
                          "The longest one request may take; it goes on behind what came."},
                         SHARDREEL_MEMBER(input.request_timeout)));
-  rows.push_back(number({"stall_timeout", "seconds above 0", "",
-                         "The longest a request may stand still before the next attempt."},
-                        SHARDREEL_MEMBER(input.stall_timeout)));
-  rows.push_back(number({"shard_timeout", "seconds above 0", "",
-                         "The longest a range of a shard may take with all its attempts."},
-                        SHARDREEL_MEMBER(input.shard_timeout)));
+  rows.push_back(
+      number({"stall_timeout", "seconds above 0", "",
+              "The longest a request may stand still before the next attempt, and a pipe "
+              "that bytes are wanted from before its shard fails."},
+             SHARDREEL_MEMBER(input.stall_timeout)));
+  rows.push_back(
+      number({"shard_timeout", "seconds above 0", "",
+              "The longest that a shard's bytes may be waited for, over the network or from "
+              "a pipe, all waits together."},
+             SHARDREEL_MEMBER(input.shard_timeout)));
   rows.push_back(headers(
       {"http_headers", "`Name: value`, where `${VARIABLE}` stands for the environment's", "",
        "Sent with requests to the origin that a URL names, never further. Write "

@@ -184,6 +184,8 @@ Result<Resolved> resolve(const LoaderOptions& options, const EnvironmentLookup& 
   auto plan = make_memory_plan(all);
   if (!plan) return plan.error();
   resolved.plan = *plan;
+  // With fewer shards than ranks all ranks walk all of them: one would drop what another needs.
+  if (shards->size() < *all.batch.world_size * plan->lanes) all.input.page_cache = PageCache::kKeep;
   if (auto equal = decide_batches(all, resolved.plan, *shards, stop); !equal) return equal.error();
   if (all.batch.shuffle == ShuffleMode::kAll) {
     all.resource.shuffle_bytes =

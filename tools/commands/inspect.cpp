@@ -124,7 +124,7 @@ class Lister : public WalkVisitor {
   const SidecarIndex* sidecar(const std::string& shard) {
     if (shard != sidecar_shard_) {
       sidecar_shard_ = shard;
-      sidecar_ = open_sidecar(shard, command_.index_dir);
+      sidecar_ = open_sidecar(shard, command_.index_dir, stop_);
       if (sidecar_.problem) complain("the index is not used: " + sidecar_.problem->describe());
     }
     return &sidecar_;

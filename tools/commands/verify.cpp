@@ -189,7 +189,7 @@ class Verifier final : public WalkVisitor {
 
   void open_index(std::uint64_t number, const std::string& url, SampleChecks& now) {
     indexed_shard_ = url;
-    index_ = open_sidecar(url, command_.index_dir);
+    index_ = open_sidecar(url, command_.index_dir, stop_);
     if (index_.index) {
       ++outcome_.indexes;
       if (auto whole = index_.index->check_blocks(); !whole) {

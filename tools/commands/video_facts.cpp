@@ -29,7 +29,8 @@ const Field* video_of(const Sample& sample, const std::vector<std::string>& vide
   return nullptr;
 }
 
-SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir) {
+SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir,
+                          const std::stop_token& stop) {
   SidecarIndex sidecar;
   sidecar.path = shard_index_path(redacted(shard_url), index_dir);
   if (!sidecar.path) return sidecar;
@@ -40,10 +41,11 @@ SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index
   }
   const auto path = local_path(shard_url);
   if (!path && !is_remote(shard_url)) return sidecar;
-  const auto file = path ? open_file(*path) : SourceOpener({}).open(shard_url, {});
+  const auto file = path ? open_file(*path) : SourceOpener({}).open(shard_url, stop);
   const auto shard = file ? (*file)->random_access() : nullptr;
   if (shard == nullptr) return sidecar;  // reading the shard will say why
   if (auto fresh = index->check_fresh(*shard, redacted(shard_url)); !fresh) {
+    if (fresh.error().code == ErrorCode::kStopped) return sidecar;
     sidecar.problem = std::move(fresh.error());
   } else {
     sidecar.index = std::move(*index);

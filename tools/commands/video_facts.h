@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,8 @@ struct SidecarIndex {
   std::optional<ShardIndex> index;  ///< only when it is of the shard as it is now
   std::optional<Error> problem;     ///< it is there, but damaged, stale or not readable
 };
-SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir);
+SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir,
+                          const std::stop_token& stop);
 
 struct VideoFactsOf {
   VideoRecord record;

@@ -67,8 +67,8 @@ struct InputOptions {
   std::uint32_t connections = 16;  ///< open at one time, all shards together
   std::uint32_t retries = 8;       ///< attempts after the first, as long as no bytes come
   double request_timeout = 60;     ///< seconds one request may take; what came is kept
-  double stall_timeout = 15;       ///< seconds without a byte before a request is given up
-  double shard_timeout = 300;      ///< seconds a range of a shard may take, all attempts together
+  double stall_timeout = 15;       ///< seconds without a byte before a request or pipe is given up
+  double shard_timeout = 3600;     ///< seconds to wait for a shard's bytes, all waits together
   std::vector<std::string> http_headers;  ///< "Name: value", sent to the shards' own origin only
   std::string ca_file;                    ///< certificates to trust; empty = the system's
   std::string s3_endpoint;  ///< of s3:// URLs; empty = as AWS's environment and files say

@@ -23,6 +23,16 @@ constexpr std::size_t kLockBytes = std::size_t{256} << 10;
 
 }  // namespace
 
+Error waited_too_long(const std::string& name, std::uint64_t at, const WaitBound& bound) {
+  return {ErrorCode::kIo,
+          fmt::format("reading {}, byte {}: waiting for its bytes took {:.6g} s in all, the "
+                      "shard_timeout",
+                      name, at, std::chrono::duration<double>(bound.most()).count()),
+          {},
+          {},
+          at};
+}
+
 struct RangeFetch::Loop {
   explicit Loop(boost::asio::io_context& loop) : timer(loop), random(std::random_device{}()) {}
   boost::asio::steady_timer timer;

@@ -16,6 +16,7 @@
 #include "loader/read/http/object_target.h"
 #include "loader/read/http/range_answer.h"
 #include "loader/read/http/retry_policy.h"
+#include "loader/read/wait_bound.h"
 #include "shardreel/error.h"
 
 namespace boost::asio {
@@ -28,6 +29,9 @@ namespace shardreel {
 struct RemoteCounters {
   std::atomic<std::uint64_t> requests{0}, retries{0}, redirects{0}, bytes{0};
 };
+
+/// The failure of a shard whose readers waited longer than its bound.
+Error waited_too_long(const std::string& name, std::uint64_t at, const WaitBound& bound);
 
 /// What all fetches share. The client is not kept alive by what it runs.
 struct FetchContext {

@@ -31,11 +31,12 @@ struct RemoteObject::Page {
 
 RemoteObject::RemoteObject(std::shared_ptr<RemoteCore> core, std::shared_ptr<ObjectTarget> target,
                            ObjectIdentity identity, std::vector<std::byte> head,
-                           std::stop_token stop)
+                           std::shared_ptr<WaitBound> bound, std::stop_token stop)
     : core_(std::move(core)),
       target_(std::move(target)),
       identity_(std::move(identity)),
       head_(std::make_shared<const std::vector<std::byte>>(std::move(head))),
+      bound_(std::move(bound)),
       stop_(std::move(stop)),
       size_(identity_.size),
       end_(size_),
@@ -46,6 +47,7 @@ RemoteObject::RemoteObject(const RemoteObject& whole, std::uint64_t begin, std::
       target_(whole.target_),
       identity_(whole.identity_),
       head_(whole.head_),
+      bound_(whole.bound_),
       stop_(whole.stop_),
       begin_(whole.begin_ + begin),
       size_(size),
@@ -70,9 +72,18 @@ std::shared_ptr<RangeFetch> RemoteObject::begin(std::uint64_t at, std::span<std:
                             .on_progress = [news = std::move(news)] { news->raise(); }});
 }
 
+Result<void> RemoteObject::wait_for(Signal& news, std::uint64_t seen, const WaitBound::Wait& wait,
+                                    std::uint64_t at) const {
+  if (!news.wait_until(seen, stop_, wait.deadline())) return stopped();
+  if (news.version() == seen && WaitBound::Clock::now() >= wait.deadline())
+    return waited_too_long(target_->name(), at, *bound_);
+  return {};
+}
+
 Result<std::size_t> RemoteObject::fetch(std::uint64_t at, std::span<std::byte> into) const {
   const auto news = std::make_shared<Signal>();
   const auto fetch = begin(at, into, news);
+  const WaitBound::Wait wait(*bound_);
   while (true) {
     const std::uint64_t seen = news->version();
     auto progress = fetch->progress();
@@ -80,9 +91,9 @@ Result<std::size_t> RemoteObject::fetch(std::uint64_t at, std::span<std::byte> i
       if (progress.failure) return std::move(*progress.failure);
       return progress.filled;
     }
-    if (!news->wait(seen, stop_)) {
+    if (auto waited = wait_for(*news, seen, wait, at); !waited) {
       fetch->cancel();
-      return stopped();
+      return std::move(waited.error());
     }
   }
 }
@@ -109,13 +120,15 @@ Result<void> RemoteObject::read_pieces(std::span<const ReadPiece> pieces) const 
       fetches.all.push_back(begin(at, piece.into, news));
     }
   }
+  const WaitBound::Wait wait(*bound_);
   for (const auto& fetch : fetches.all) {
     while (true) {
       const std::uint64_t seen = news->version();
       auto progress = fetch->progress();
       if (progress.failure) return std::move(*progress.failure);
       if (progress.done) break;
-      if (!news->wait(seen, stop_)) return stopped();
+      if (auto waited = wait_for(*news, seen, wait, begin_ + pieces.front().offset); !waited)
+        return waited;
     }
   }
   return {};

@@ -9,6 +9,7 @@
 
 #include "loader/base/mutex.h"
 #include "loader/read/http/remote_core.h"
+#include "loader/read/wait_bound.h"
 #include "shardreel/byte_source.h"
 
 namespace shardreel {
@@ -19,9 +20,10 @@ namespace shardreel {
 /// `stop` ends every wait.
 class RemoteObject final : public RandomAccess {
  public:
-  /// `head` are the object's first bytes, known already.
+  /// `head` are the object's first bytes, known already; `bound` is that of all who read it.
   RemoteObject(std::shared_ptr<RemoteCore> core, std::shared_ptr<ObjectTarget> target,
-               ObjectIdentity identity, std::vector<std::byte> head, std::stop_token stop);
+               ObjectIdentity identity, std::vector<std::byte> head,
+               std::shared_ptr<WaitBound> bound, std::stop_token stop);
   ~RemoteObject() override;
 
   [[nodiscard]] const ObjectIdentity& identity() const noexcept { return identity_; }
@@ -41,11 +43,14 @@ class RemoteObject final : public RandomAccess {
   Result<std::size_t> read_from(std::uint64_t first, std::span<std::byte> into) const;
   Result<std::size_t> fetch(std::uint64_t at, std::span<std::byte> into) const;
   std::shared_ptr<Page> page_for(std::uint64_t at) const;
+  Result<void> wait_for(Signal& news, std::uint64_t seen, const WaitBound::Wait& wait,
+                        std::uint64_t at) const;
 
   const std::shared_ptr<RemoteCore> core_;
   const std::shared_ptr<ObjectTarget> target_;
   const ObjectIdentity identity_;
   const Head head_;
+  const std::shared_ptr<WaitBound> bound_;  // shared with the stream and the parts
   const std::stop_token stop_;
   const std::uint64_t begin_ = 0;  // of this part in the object
   const std::uint64_t size_;

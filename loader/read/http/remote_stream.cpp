@@ -30,6 +30,7 @@ RemoteStream::RemoteStream(std::shared_ptr<RemoteCore> core, std::shared_ptr<Obj
                            const std::stop_token& stop)
     : core_(std::move(core)),
       target_(std::move(target)),
+      bound_(std::make_shared<WaitBound>(core_->fetching.policy.deadline)),
       stop_(stop),
       news_(std::make_shared<Signal>()),
       block_bytes_(block_bytes_of(core_->shape)),
@@ -53,6 +54,15 @@ Result<void> RemoteStream::wait(Signal& news, std::uint64_t seen) const {
   return stop_error();
 }
 
+/// Wait for the server; the time counts, as what the consumer takes does not.
+Result<void> RemoteStream::wait_for_bytes(std::uint64_t seen) const {
+  const WaitBound::Wait bounded(*bound_);
+  if (!news_->wait_until(seen, stop_, bounded.deadline())) return stop_error();
+  if (news_->version() == seen && WaitBound::Clock::now() >= bounded.deadline())
+    return waited_too_long(target_->name(), position_, *bound_);
+  return {};
+}
+
 /// Fetch the beginning: the object's size and version come with it.
 Result<void> RemoteStream::probe() {
   while (true) {
@@ -71,10 +81,11 @@ Result<void> RemoteStream::probe() {
       const auto bytes =
           window_.front().block.span().first(std::min(progress.filled, std::size_t{kHeadBytes}));
       object_ = std::make_shared<const RemoteObject>(
-          core_, target_, *identity_, std::vector<std::byte>(bytes.begin(), bytes.end()), stop_);
+          core_, target_, *identity_, std::vector<std::byte>(bytes.begin(), bytes.end()), bound_,
+          stop_);
       return {};
     }
-    if (auto waited = wait(*news_, seen); !waited) return waited;
+    if (auto waited = wait_for_bytes(seen); !waited) return waited;
   }
 }
 
@@ -180,8 +191,14 @@ Result<std::size_t> RemoteStream::receive(Range& range, std::span<std::byte> int
   // piece.
   const std::uint64_t seen = news_->version();
   if (!range.fetch->aim(from, into)) return std::size_t{0};
-  const bool stopped =
-      !news_->wait_until(seen, stop_, std::chrono::steady_clock::now() + kPatience);
+  bool stopped = false;
+  {
+    const WaitBound::Wait bounded(*bound_);
+    stopped = !news_->wait_until(seen, stop_, WaitBound::Clock::now() + kPatience);
+    // A server that gives a byte now and then is never waited for any longer than this.
+    if (!stopped && WaitBound::Clock::now() >= bounded.deadline())
+      failure_ = waited_too_long(target_->name(), position_, *bound_);
+  }
   const std::size_t count = range.fetch->withdraw();
   position_ += count;
   if (count > 0) {
@@ -189,9 +206,13 @@ Result<std::size_t> RemoteStream::receive(Range& range, std::span<std::byte> int
     return count;
   }
   if (stopped) return stop_error();
+  if (failure_) return std::size_t{0};  // said by who looks again
   const std::uint64_t version = news_->version();
   range.fetch->wake_at(from + 1);
-  if (auto waited = wait(*news_, version); !waited) return std::move(waited.error());
+  if (auto waited = wait_for_bytes(version); !waited) {
+    failure_ = waited.error();
+    return std::move(waited.error());
+  }
   return std::size_t{0};
 }
 

@@ -50,11 +50,13 @@ class RemoteStream final : public ByteStream {
   void drop_front();
   bool ask(std::size_t bytes);
   void ask_ahead();
-  Result<void> wait(Signal& news, std::uint64_t seen) const;
+  Result<void> wait(Signal& news, std::uint64_t seen) const;  // for memory
+  Result<void> wait_for_bytes(std::uint64_t seen) const;
   Result<std::size_t> receive(Range& range, std::span<std::byte> into);
 
   const std::shared_ptr<RemoteCore> core_;
   const std::shared_ptr<ObjectTarget> target_;
+  const std::shared_ptr<WaitBound> bound_;  // shared with the object
   const std::stop_token stop_;
   const std::shared_ptr<Signal> news_;  // shared with the fetches
   const std::size_t block_bytes_;

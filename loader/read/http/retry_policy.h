@@ -13,7 +13,7 @@ struct RetryPolicy {
   std::uint32_t retries = 8;  ///< attempts after the first, while no bytes come
   std::chrono::milliseconds first_wait{100};
   std::chrono::milliseconds longest_wait{20'000};
-  std::chrono::milliseconds deadline{300'000};  ///< for one range, all attempts and waits together
+  std::chrono::milliseconds deadline{3'600'000};  ///< of one range, and of all waits for a shard
 
   /// The wait before attempt `attempt` + 1 (the first is 1): doubled each time, between a half and
   /// all of it by `random_bits`, never less than the server asked for.

@@ -50,7 +50,7 @@ const Json kPromised = Json::parse(R"({
   "allow_pipe": true, "index_dir": null, "devices": ["cpu:0"], "decode": "auto",
   "gpu_memory_bytes": "8%", "gpu_memory_reserve": null,
   "connections": 16, "retries": 8, "request_timeout": 60.0, "stall_timeout": 15.0,
-  "shard_timeout": 300.0, "http_headers": [], "ca_file": null, "s3_endpoint": null,
+  "shard_timeout": 3600.0, "http_headers": [], "ca_file": null, "s3_endpoint": null,
   "s3_region": null, "anonymous": false, "cache_dir": null, "cache_bytes": 0, "cache_only": false
 })");
 

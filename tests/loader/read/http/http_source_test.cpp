@@ -335,6 +335,32 @@ TEST(HttpSource, SeveralRangesAreInFlightWhereAnswersTakeLong) {
   EXPECT_GE(server.most_at_once(), 3);
 }
 
+TEST(HttpSource, AllWaitsForAShardTogetherAreBounded) {
+  // Every range comes soon enough, and never stands still; the whole shard would take 9 s.
+  const std::string content = pattern(3'000'000);
+  const FaultServer server(spoiled(content, [](int, FaultReply& reply) {
+    reply.piece_bytes = 10'000;
+    reply.piece_delay = 30ms;
+  }));
+  InputOptions options = testing::quick_options();
+  options.stall_timeout = 15;
+  options.shard_timeout = 1;
+  Remote remote(options);
+  auto stream = remote.open(server.url("/a.tar"));
+  ASSERT_TRUE(stream);
+  const auto object = (*stream)->random_access();
+  const auto begin = std::chrono::steady_clock::now();
+  const auto read = remote.read_all(**stream);
+  ASSERT_FALSE(read);
+  EXPECT_THAT(read.error().describe(), AllOf(HasSubstr("/a.tar"), HasSubstr("shard_timeout")));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+  // What is read by offset is of the same shard.
+  std::vector<std::byte> large(2'000'000);
+  const auto by_offset = object->read_at(500'000, large);
+  ASSERT_FALSE(by_offset);
+  EXPECT_THAT(by_offset.error().describe(), HasSubstr("shard_timeout"));
+}
+
 TEST(HttpSource, StopEndsAnyWaitWithinASecond) {
   for (const bool open_stalls : {true, false}) {
     const FaultServer server(spoiled(pattern(700'000), [&](int n, FaultReply& reply) {
