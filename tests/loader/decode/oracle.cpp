@@ -84,11 +84,13 @@ std::string frame_hash(const AVFrame& frame) {
 std::vector<std::string> oracle_frames(const std::string& path, long at_most) {
   ScratchDir scratch;
   const std::string out = scratch / "frames.txt";
+  const auto video = open_video(path);
+  const std::string stream = video ? std::to_string(video->facts().stream_number) : "V:0";
   // ffmpeg's status is not checked: a damaged file ends with an error after the frames it has.
   run_command(fmt::format(
-      "ffmpeg -nostdin -v quiet -noautorotate -threads 1 -i '{}' -map 0:V:0 -autoscale 0 -vsync "
+      "ffmpeg -nostdin -v quiet -noautorotate -threads 1 -i '{}' -map 0:{} -autoscale 0 -vsync "
       "passthrough {} -c:v rawvideo -f framehash -hash murmur3 {} || true",
-      path, at_most < 0 ? "" : fmt::format("-frames:v {}", at_most), out));
+      path, stream, at_most < 0 ? "" : fmt::format("-frames:v {}", at_most), out));
   std::vector<std::string> hashes;
   std::ifstream file(out);
   for (std::string line; std::getline(file, line);) {

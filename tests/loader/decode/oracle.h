@@ -19,7 +19,7 @@ std::shared_ptr<const RandomAccess> file_in_memory(const std::string& path);
 std::shared_ptr<const RandomAccess> bytes_in_memory(std::string bytes);
 
 /// Hash of every frame that `ffmpeg -noautorotate -autoscale 0 -vsync passthrough` writes for the
-/// first video stream that is no attached picture, in its own pixel format.
+/// video stream that is taken, in its own pixel format.
 std::vector<std::string> oracle_frames(const std::string& path, long at_most = -1);
 
 /// What decoding all units gave.

@@ -23,10 +23,13 @@ namespace {
 
 using Json = nlohmann::json;
 
+/// Of the stream that is taken; which one that should be is a test of its own.
 Json ffprobe(const std::string& path, const std::string& what) {
-  return Json::parse(run_command(fmt::format(
-      "ffprobe -v quiet -select_streams V:0 {} -of json '{}' 2>/dev/null || echo '{{}}'", what,
-      path)));
+  const auto video = open_video(path);
+  const std::string stream = video ? std::to_string(video->facts().stream_number) : "V:0";
+  return Json::parse(run_command(
+      fmt::format("ffprobe -v quiet -select_streams {} {} -of json '{}' 2>/dev/null || echo '{{}}'",
+                  stream, what, path)));
 }
 
 long number(const Json& of, const char* name) {
