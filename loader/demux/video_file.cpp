@@ -89,7 +89,7 @@ struct VideoFile::State {
   [[nodiscard]] UnitOutline outline(const UnitSpan& span) const;
   [[nodiscard]] DecodePlan plan_decoding(const PacketChoice& choice,
                                          const std::vector<AVPacketPtr>& packets) const;
-  [[nodiscard]] Result<DecodePlan> plan_streaming(const PacketChoice& choice) const;
+  [[nodiscard]] DecodePlan plan_streaming() const;
   [[nodiscard]] PacketCursor new_cursor() const {
     return {source, options.field, index, most_probed_pixels(options)};
   }
@@ -399,21 +399,13 @@ DecodePlan VideoFile::State::plan_decoding(const PacketChoice& choice,
   return shardreel::plan_decoding(*parameters->codec, sizes.largest(), options.most_decoder_bytes);
 }
 
-/// By what the scan saw of the whole video; without one, by the packets that may change the size.
-Result<DecodePlan> VideoFile::State::plan_streaming(const PacketChoice& choice) const {
-  PictureSize most = largest;
-  if (direct != nullptr) {
-    PictureSizes sizes(*parameters->codec);
-    for (std::uint32_t i = choice.begin; i < choice.end(); ++i) {
-      const bool looks = i == choice.begin || may_change_size(index->packets()[i]);
-      if (!looks || !choice.keep[i - choice.begin]) continue;
-      auto packet = direct->read({&i, 1});
-      if (!packet) return std::move(packet.error());
-      sizes.look({packet->front()->data, static_cast<std::size_t>(packet->front()->size)});
-    }
-    most = sizes.largest();
-  }
-  return shardreel::plan_decoding(*parameters->codec, most, options.most_decoder_bytes);
+/// By what the scan saw of the whole video. With an index nothing was scanned, and packets are read
+/// once: the container's size counts, and the decoder looks at each packet.
+DecodePlan VideoFile::State::plan_streaming() const {
+  DecodePlan plan =
+      shardreel::plan_decoding(*parameters->codec, largest, options.most_decoder_bytes);
+  plan.holds_larger = plan.holds_larger || direct != nullptr;
+  return plan;
 }
 
 Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
@@ -426,9 +418,7 @@ Result<std::optional<Unit>> VideoFile::next_unit(bool streaming) {
   if (!unit) return std::move(unit.error());
   unit->streaming = streaming;
   if (streaming) {
-    auto plan = state.plan_streaming(choice);
-    if (!plan) return std::move(plan.error());
-    unit->plan = *plan;
+    unit->plan = state.plan_streaming();
     unit->packets = state.direct != nullptr
                         ? packets_by_place(state.direct, std::move(choice))
                         : packets_from_source(state.new_cursor(), std::move(choice));
