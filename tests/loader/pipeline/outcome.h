@@ -26,6 +26,7 @@ struct Outcome {
   std::vector<std::string> failures, warnings;
   std::string counts, error;
   std::uint64_t bytes_read = 0;
+  std::uint64_t held_bytes = 0;  // when all was over
 };
 
 inline void index_shards(const std::vector<std::string>& urls, const std::string& dir) {
@@ -66,8 +67,11 @@ inline Outcome run(const LoaderOptions& options) {
   }
   loader.stop();
   const Metrics metrics = loader.metrics();
-  for (const auto& [tag, use] : metrics.ledger) {
-    EXPECT_EQ(use.now, 0u) << tag;
+  for (const auto& [tag, use] : metrics.ledger) run.held_bytes += use.now;
+  // The connections of a network keep theirs as long as the loader lives.
+  const bool remote = options.input.urls.front().find("://") != std::string::npos;
+  if (!remote) {
+    EXPECT_EQ(run.held_bytes, 0u);
   }
   for (const Error& failure : metrics.first_failures) run.failures.push_back(failure.describe());
   run.counts = fmt::format("{} {} {} {} {} {} {}", metrics.samples, metrics.samples_complete,
@@ -87,6 +91,7 @@ inline void expect_same(const Outcome& a, const Outcome& b) {
     EXPECT_EQ(a.counts, b.counts);  // else they tell how far ahead was read
   }
   EXPECT_EQ(a.error, b.error);
+  EXPECT_EQ(a.held_bytes, b.held_bytes);
 }
 
 inline std::string read_file(const std::string& path) {
