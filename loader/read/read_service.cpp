@@ -95,6 +95,8 @@ void ReadService::note_no_index(std::uint64_t number) {
   without_index_.insert(number);
 }
 
+/// Needs no memory but that of the shard's own stream, which holds one block of its four by now: no
+/// wait for what other streams hold.
 OpenedIndex ReadService::remote_index(std::uint64_t number, std::uint64_t most_bytes,
                                       const std::stop_token& stop) {
   {
