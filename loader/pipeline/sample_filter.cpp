@@ -41,6 +41,11 @@ Result<SampleFilter> SampleFilter::parse(const std::vector<std::string>& conditi
   return filter;
 }
 
+bool SampleFilter::looks_at_key() const {
+  return std::ranges::any_of(rules_,
+                             [](const FilterRule& rule) { return rule.kind == FilterKind::kKey; });
+}
+
 bool SampleFilter::looks_into_fields() const {
   return std::ranges::any_of(rules_, [](const FilterRule& rule) {
     return rule.kind == FilterKind::kField || rule.kind == FilterKind::kJson;

@@ -17,7 +17,8 @@ class SampleFilter {
   /// Parse the conditions; kInvalidOption names the one that is wrong and what is allowed.
   static Result<SampleFilter> parse(const std::vector<std::string>& conditions);
 
-  /// Whether a condition needs fields' contents, or a video's times or size.
+  /// Whether a condition looks at the key, needs fields' contents, or a video's times or size.
+  [[nodiscard]] bool looks_at_key() const;
   [[nodiscard]] bool looks_into_fields() const;
   [[nodiscard]] bool looks_into_times() const;
 

@@ -61,12 +61,12 @@ std::uint64_t VideoFeed::run_pass(std::uint64_t epoch, std::uint64_t rank, std::
   tier_steps_.clear();
   slots_.clear();
   if (tier_) tier_->order().begin(epoch);
-  SampleStreamOptions reading{
-      .share = plan_shards(reading_.shards().size(), options_.batch.shuffle, options_.batch.seed,
-                           epoch, rank, world),
-      .shard_bytes = plan_.shard_bytes,
-      .inline_bytes = plan_.inline_bytes,
-      .wants_key = [filter = filter_](const auto& key) { return filter.accepts_key(key); }};
+  SampleStreamOptions reading{.share = plan_shards(reading_.shards().size(), options_.batch.shuffle,
+                                                   options_.batch.seed, epoch, rank, world),
+                              .shard_bytes = plan_.shard_bytes,
+                              .inline_bytes = plan_.inline_bytes};
+  if (filter_.looks_at_key())
+    reading.wants_key = [filter = filter_](const auto& key) { return filter.accepts_key(key); };
   bool goes_on = true;
   if (from != nullptr) {
     goes_on = resume(*from, reading, stop);

@@ -11,6 +11,7 @@
 
 #include "loader/base/name_thread.h"
 #include "loader/read/http/http_url.h"
+#include "loader/read/http/remote_shape.h"
 #include "loader/read/open_source.h"
 #include "loader/read/stoppable.h"
 
@@ -89,6 +90,29 @@ void ReadService::note_content(std::uint64_t number, const ByteStream& stream) {
   contents_.insert_or_assign(number, **content);
 }
 
+void ReadService::note_no_index(std::uint64_t number) {
+  const MutexLock lock(mutex_);
+  without_index_.insert(number);
+}
+
+/// Needs no memory but that of the shard's own stream, which holds one block of its four by now: no
+/// wait for what other streams hold.
+OpenedIndex ReadService::remote_index(std::uint64_t number, std::uint64_t most_bytes,
+                                      const std::stop_token& stop) {
+  {
+    const MutexLock lock(mutex_);
+    if (without_index_.contains(number)) return {};
+  }
+  const auto open = [&](const std::string& url) -> Result<std::unique_ptr<ByteStream>> {
+    auto stream = remote_.open(url, stop);
+    if (!stream) return std::move(stream.error());
+    return stoppable(std::move(*stream), stop);
+  };
+  OpenedIndex opened = open_remote_index(shards_.at(number), most_bytes, open);
+  if (!opened.index && !stop.stop_requested()) note_no_index(number);
+  return opened;
+}
+
 std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlotOptions options,
                                                   std::shared_ptr<Signal> news,
                                                   std::stop_token stop) {
@@ -99,9 +123,16 @@ std::shared_ptr<ShardSlot> ReadService::open_slot(std::uint64_t number, ShardSlo
     std::call_once(pools_->once, [this] { pools_->blocking.emplace(pools_->most_open); });
     pool = &*pools_->blocking;
   }
-  options.index_ignored = [this, name = redacted(url)](const Error& why) {
+  options.index_ignored = [this, number, name = redacted(url)](const Error& why) {
+    note_no_index(number);
     index_ignored(name, why);
   };
+  // With a cache the shard is here, whole, before its first sample.
+  if (is_remote(url) && options_.cache_dir.empty()) {
+    options.remote_index = [this, number, stop](std::uint64_t most_bytes) {
+      return remote_index(number, most_bytes, stop);
+    };
+  }
   auto open = [this, number, url, stop = std::move(stop)]() -> Result<std::unique_ptr<ByteStream>> {
     auto stream = open_source(url, options_, loop_, &remote_, stop);
     if (!stream) return stream.error();

@@ -77,10 +77,15 @@ class ReadService {
   RemoteSources remote_;
   std::atomic<std::uint64_t> shards_opened_{0};
   void note_content(std::uint64_t number, const ByteStream& stream);
+  OpenedIndex remote_index(std::uint64_t number, std::uint64_t most_bytes,
+                           const std::stop_token& stop);
+  void note_no_index(std::uint64_t number);
 
   mutable Mutex mutex_;
   std::set<std::string> warned_ SHARDREEL_GUARDED_BY(mutex_);                    // topics
   std::map<std::uint64_t, ShardContent> contents_ SHARDREEL_GUARDED_BY(mutex_);  // by number
+  // Remote shards that have none beside them to read by: nobody asks again.
+  std::set<std::uint64_t> without_index_ SHARDREEL_GUARDED_BY(mutex_);
   std::unique_ptr<Pools> pools_;
 };
 

@@ -9,7 +9,6 @@
 
 #include "loader/base/trace_range.h"
 #include "loader/read/http/remote_shape.h"
-#include "loader/read/open_index.h"
 #include "shardreel/shard_url.h"
 
 namespace shardreel {
@@ -19,16 +18,20 @@ constexpr std::size_t kMostItems = 64;  // read ahead at most, however small the
 // An index of this size takes the place of the archive reader's buffers, which the plan has.
 constexpr std::uint64_t kFreeIndexBytes = std::uint64_t{1} << 20;
 
+/// Whether samples may be left out at all: else no index is worth a request.
+bool may_leave_out(const ShardSlotOptions& options) {
+  return options.reader.modulo > 1 || options.wants_key;
+}
+
 /// Whether going from sample to sample is worth it over a network, where reading all in order comes
 /// ahead of its reader and reading by offset does not: a quarter of the bytes or more is not
 /// wanted.
-bool leaves_out_much(const ShardIndex& index, const ShardReaderOptions& options,
-                     const std::function<bool(const std::string& key)>& wants_key) {
+bool leaves_out_much(const ShardIndex& index, const ShardSlotOptions& options) {
   std::uint64_t wanted = 0;
   for (std::uint64_t i = 0; i < index.count(); ++i) {
     const IndexedSample sample = index.sample(i);
-    if (sample.ordinal % options.modulo != options.remainder) continue;
-    if (wants_key && !wants_key(sample.key)) continue;
+    if (sample.ordinal % options.reader.modulo != options.reader.remainder) continue;
+    if (options.wants_key && !options.wants_key(sample.key)) continue;
     wanted += sample.end_offset - sample.offset;
   }
   return wanted / 3 <= index.shard().bytes / 4;
@@ -171,6 +174,19 @@ Result<void> ShardSlot::open_or_fail() {
   }
 }
 
+/// The index to read by, if there is one and it is worth it.
+OpenedIndex ShardSlot::find_index(const RandomAccess& file, bool remote) const {
+  if (remote && !may_leave_out(options_)) return {};
+  const bool beside = remote && options_.index_dir.empty();
+  if (beside && !options_.remote_index) return {};
+  OpenedIndex opened =
+      beside ? options_.remote_index(options_.share_bytes) : open_index(url_, options_.index_dir);
+  if (remote && opened.index && !leaves_out_much(*opened.index, options_)) opened.index.reset();
+  opened.check_fresh(file, url_);
+  if (opened.ignored && options_.index_ignored) options_.index_ignored(*opened.ignored);
+  return opened;
+}
+
 std::unique_ptr<SampleReader> ShardSlot::make_reader(std::unique_ptr<ByteStream> stream) {
   ShardReaderOptions options = options_.reader;
   options.allocator = allocator_.get();
@@ -178,15 +194,12 @@ std::unique_ptr<SampleReader> ShardSlot::make_reader(std::unique_ptr<ByteStream>
   const bool remote = is_remote(url_);
   auto file = remote || local_shard_path(url_) ? stream->random_access() : nullptr;
   if (file == nullptr) return read_in_order(std::move(stream), url_, std::move(options));
-  OpenedIndex opened = open_index(url_, options_.index_dir, *file);
-  if (opened.ignored && options_.index_ignored) options_.index_ignored(*opened.ignored);
-  if (remote && opened.index && !leaves_out_much(*opened.index, options, options_.wants_key)) {
-    return read_in_order(std::move(stream), url_, std::move(options));
-  }
+  OpenedIndex opened = find_index(*file, remote);
   const auto largest =
       opened.index ? largest_sample(*opened.index, file->size(), options) : std::nullopt;
-  auto charge =
-      largest ? allocator_->reserve_index(opened.index->memory_bytes(), *largest) : std::nullopt;
+  auto charge = largest ? allocator_->reserve_index(
+                              opened.index->memory_bytes() + opened.held_bytes, *largest)
+                        : std::nullopt;
   if (!charge) return read_in_order(std::move(stream), url_, std::move(options));
   index_charge_ = std::move(*charge);
   index_ = std::move(opened.index);

@@ -13,6 +13,7 @@
 #include "loader/base/mutex.h"
 #include "loader/base/signal.h"
 #include "loader/memory/memory_budget.h"
+#include "loader/read/open_index.h"
 #include "loader/read/sample_reader.h"
 #include "shardreel/shard_reader.h"
 
@@ -34,6 +35,8 @@ struct ShardSlotOptions {
   ShardReaderOptions reader;  ///< its allocator is replaced by the slot's own
   std::uint64_t share_bytes = 0;
   std::string index_dir;  ///< where indexes are; empty = beside the shards
+  /// Looks beside a remote shard for an index of at most so many bytes; empty = nobody does.
+  std::function<OpenedIndex(std::uint64_t most_bytes)> remote_index;
   std::function<bool(const std::string& key)> wants_key;  ///< see IndexedReading
   /// The first events are only counted by who pops them: by an index, nothing of them is read.
   std::uint64_t unread = 0;
@@ -77,6 +80,7 @@ class ShardSlot : public std::enable_shared_from_this<ShardSlot> {
   void run();
   bool read_one();  // false: the job is over
   Result<void> open_or_fail();
+  OpenedIndex find_index(const RandomAccess& file, bool remote) const;
   std::unique_ptr<SampleReader> make_reader(std::unique_ptr<ByteStream> stream);
   ReadStep step_or_fail();
   void deliver(ReadStep step);

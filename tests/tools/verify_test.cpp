@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <random>
 #include <string>
 #include <vector>
@@ -18,6 +19,7 @@
 #include "shards/dataset_manifest.h"
 #include "shards/sha256.h"
 #include "tests/shards/shard_testing.h"
+#include "tests/support/fault_server.h"
 #include "tests/support/scratch.h"
 #include "tests/support/test_media.h"
 #include "tests/support/test_shards.h"
@@ -215,6 +217,42 @@ TEST_F(VerifySet, AStaleOrDamagedIndexIsFound) {
   write_file(index, bytes);
   write_file(shard(0), read_file(shard(1)));
   EXPECT_EQ(found(verify({shard(0)})), Lines{"index   -"});
+}
+
+TEST_F(VerifySet, TheIndexBesideARemoteShardIsLookedForToo) {
+  IndexBuildOptions options;
+  options.video_fields = default_video_fields();
+  ASSERT_EQ(index_shard(shard(0), options, {}).state, IndexState::kWritten);
+  std::string index = read_file(*shard_index_path(shard(0)));
+  const std::string archive = read_file(shard(0));
+  std::mutex mutex;
+  shardreel::testing::FaultServer server([&](const shardreel::testing::SeenRequest& request) {
+    const std::lock_guard lock(mutex);
+    if (request.target == "/a.tar")
+      return shardreel::testing::range_reply(request, archive, "\"shard\"");
+    if (request.target == "/a.tar.sridx" && !index.empty())
+      return shardreel::testing::range_reply(request, index, "\"index\"");
+    return shardreel::testing::FaultReply{.status = 404, .body = "none"};
+  });
+  const auto becomes = [&](std::string bytes) {
+    const std::lock_guard lock(mutex);
+    index.swap(bytes);
+    return bytes;  // what it was
+  };
+  const std::string url = server.url("/a.tar");
+  EXPECT_EQ(found(verify({url})), Lines{});
+  EXPECT_EQ(verify({url}).indexes, 1u);
+  const SidecarIndex sidecar = open_sidecar(url, "", {});
+  ASSERT_TRUE(sidecar.index);
+  EXPECT_EQ(sidecar.path, server.url("/a.tar.sridx"));
+  const std::string good = becomes("no index at all");
+  EXPECT_EQ(found(verify({url})), Lines{"index   -"});
+  ASSERT_EQ(index_shard(shard(1), options, {}).state, IndexState::kWritten);
+  becomes(read_file(*shard_index_path(shard(1))));  // of another shard
+  EXPECT_EQ(found(verify({url})), Lines{"index   -"});
+  becomes("");
+  EXPECT_EQ(found(verify({url})), Lines{});
+  EXPECT_EQ(verify({url}).indexes, 0u);
 }
 
 // A byte that only the checksum knows of may be anybody's.

@@ -9,6 +9,7 @@
 #include "loader/demux/describe_video.h"
 #include "loader/read/http/http_url.h"
 #include "loader/read/http/remote_shape.h"
+#include "loader/read/open_index.h"
 #include "loader/read/source_opener.h"
 #include "shardreel/byte_source.h"
 #include "shardreel/options.h"
@@ -16,6 +17,13 @@
 #include "tools/commands/text_json.h"
 
 namespace shardreel::tools {
+namespace {
+
+// What a program without a budget takes from a server it does not know: an index of a million
+// videos has less.
+constexpr std::uint64_t kMostRemoteBytes = std::uint64_t{1} << 30;
+
+}  // namespace
 
 const std::vector<std::string>& default_video_fields() {
   static const std::vector<std::string> kFields = InputOptions().video_fields;
@@ -31,25 +39,25 @@ const Field* video_of(const Sample& sample, const std::vector<std::string>& vide
 
 SidecarIndex open_sidecar(const std::string& shard_url, const std::string& index_dir,
                           const std::stop_token& stop) {
+  const bool remote = is_remote(shard_url);
+  const bool beside = remote && index_dir.empty();
+  const std::string name = redacted(shard_url);
   SidecarIndex sidecar;
-  sidecar.path = shard_index_path(redacted(shard_url), index_dir);
+  sidecar.path = beside ? redacted(remote_index_url(shard_url)) : shard_index_path(name, index_dir);
   if (!sidecar.path) return sidecar;
-  auto index = ShardIndex::load(*sidecar.path);
-  if (!index) {
-    if (index.error().code != ErrorCode::kNotFound) sidecar.problem = std::move(index.error());
-    return sidecar;
+  const OpenUrl open = [&](const std::string& url) { return SourceOpener({}).open(url, stop); };
+  OpenedIndex opened =
+      beside ? open_remote_index(shard_url, kMostRemoteBytes, open) : open_index(name, index_dir);
+  if (opened.index) {
+    const auto path = local_path(shard_url);
+    if (!path && !remote) return sidecar;
+    const auto file = path ? open_file(*path) : open(shard_url);
+    const auto shard = file ? (*file)->random_access() : nullptr;
+    if (shard == nullptr) return sidecar;  // reading the shard will say why
+    opened.check_fresh(*shard, name);
   }
-  const auto path = local_path(shard_url);
-  if (!path && !is_remote(shard_url)) return sidecar;
-  const auto file = path ? open_file(*path) : SourceOpener({}).open(shard_url, stop);
-  const auto shard = file ? (*file)->random_access() : nullptr;
-  if (shard == nullptr) return sidecar;  // reading the shard will say why
-  if (auto fresh = index->check_fresh(*shard, redacted(shard_url)); !fresh) {
-    if (fresh.error().code == ErrorCode::kStopped) return sidecar;
-    sidecar.problem = std::move(fresh.error());
-  } else {
-    sidecar.index = std::move(*index);
-  }
+  sidecar.index = std::move(opened.index);
+  sidecar.problem = std::move(opened.ignored);
   return sidecar;
 }
 
