@@ -378,7 +378,8 @@ Result<PassEnd> FfmpegDecoder::run(Progress& progress, const std::stop_token& st
     }
     progress.refuses = false;
     drained_ = drained_ || drain;
-    progress.words.emplace();
+    // A device's setup listens itself, to why no session was made.
+    if (setup_->goes_on_after_errors()) progress.words.emplace();
     const int status = avcodec_send_packet(context_.get(), drain ? nullptr : packet_.get());
     if (status == AVERROR(ENOMEM)) return av_failure(ErrorCode::kMemory, "decode a packet", status);
     if (!drain) ++progress.report.packets;
