@@ -103,6 +103,9 @@ class ContentTest(unittest.TestCase):
     def check_videos(self, shard, path):
         """Packets are those of ffprobe, and their bytes lie where the index says."""
         count, data = 0, content(shard)
+        inspected = subprocess.run([SHARDREEL, "inspect", shard, "--json"], check=False, stdout=subprocess.PIPE).stdout
+        taken = {line["ordinal"]: str(line["video"]["stream"]) for line in map(json.loads, inspected.splitlines())
+                 if "stream" in line.get("video", {})}
         for sample in sridx.read_index(content(path))["samples"]:
             if "video" not in sample:
                 continue
@@ -114,7 +117,7 @@ class ContentTest(unittest.TestCase):
             with open(name, "wb") as file:
                 file.write(clip)
             probe = json.loads(subprocess.run(
-                ["ffprobe", "-v", "error", "-select_streams", "v:0", "-show_packets", "-show_streams",
+                ["ffprobe", "-v", "error", "-select_streams", taken[sample["ordinal"]], "-show_packets", "-show_streams",
                  "-show_data_hash", "MD5", "-of", "json", name], check=True, stdout=subprocess.PIPE).stdout)
             stream = probe["streams"][0]
             self.assertEqual(video["codec"], stream["codec_name"])
