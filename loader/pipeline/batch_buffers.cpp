@@ -1,5 +1,8 @@
 #include "loader/pipeline/batch_buffers.h"
 
+#include <sys/mman.h>
+
+#include <new>
 #include <utility>
 
 #include "loader/memory/block_pool.h"
@@ -16,13 +19,22 @@ class PooledStorage final : public Batch::Storage {
   Block block_;
 };
 
-class HeapStorage final : public Batch::Storage {
+/// Pages of its own: what comes from the C heap may stay there when it is freed.
+class PagesStorage final : public Batch::Storage {
  public:
-  explicit HeapStorage(std::size_t bytes) : data_(std::make_unique<std::byte[]>(bytes)) {}
-  std::byte* data() noexcept override { return data_.get(); }
+  explicit PagesStorage(std::size_t bytes)
+      : bytes_(bytes),
+        pages_(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)) {
+    if (pages_ == MAP_FAILED) throw std::bad_alloc();
+  }
+  PagesStorage(const PagesStorage&) = delete;
+  PagesStorage& operator=(const PagesStorage&) = delete;
+  ~PagesStorage() override { munmap(pages_, bytes_); }
+  std::byte* data() noexcept override { return static_cast<std::byte*>(pages_); }
 
  private:
-  const std::unique_ptr<std::byte[]> data_;
+  const std::size_t bytes_;
+  void* const pages_;
 };
 
 /// Host memory is what the consumer gets, as it is.
@@ -51,7 +63,7 @@ class HostBuffers final : public BatchBuffers {
     return buffer(std::make_unique<PooledStorage>(std::move(block)));
   }
   Result<std::unique_ptr<BatchBuffer>> take_extra(const std::stop_token& /*stop*/) override {
-    return buffer(std::make_unique<HeapStorage>(bytes_));
+    return buffer(std::make_unique<PagesStorage>(bytes_));
   }
   [[nodiscard]] bool all_in_use() const override { return pool_.in_use() == pool_.count(); }
   [[nodiscard]] std::uint64_t fixed_bytes() const override { return 0; }

@@ -11,6 +11,8 @@ namespace shardreel {
 namespace {
 
 constexpr std::uint64_t kJudgedFrom = 100;  // samples: below that a ratio says nothing
+constexpr std::uint64_t kSamplesSaid = 5;   // lost ones that an epoch names in the log
+constexpr std::string_view kShardIs = "a shard is";
 
 std::vector<std::int64_t> batch_shape(const LoaderOptions& options, std::size_t clips) {
   const auto b = static_cast<std::int64_t>(clips);
@@ -50,6 +52,7 @@ void Batcher::restart(std::uint64_t epoch, std::uint64_t generation) {
   generation_ = generation;
   counts_ = {};
   reasons_ = {};
+  samples_said_ = 0;
   notes_.clear();
   place_.reset();
   sample_.reset();
@@ -211,10 +214,12 @@ bool Batcher::on_unit_end(const UnitEnd& end) {
   if (!counts_.first_failure) counts_.first_failure = loss;
   if (end.sample->clips_made > 0) {
     ++counters_.samples_partial;
+    say_lost("clips of a sample are", *loss);
   } else {
     ++counts_.samples_failed;
     counters_.skip(loss->code);
     reasons_.sample_failed(*loss);
+    say_lost("a sample is", *loss);
   }
   return judge(false);
 }
@@ -249,7 +254,23 @@ bool Batcher::on_failure(const FailureItem& failure) {
     ++counts_.samples_failed;
   }
   if (options_.input.on_error == OnError::kFail) return fail_run(failure.error);
+  say_lost(failure.of == FailureItem::Of::kShard ? kShardIs : "a sample is", failure.error);
   return judge(false);
+}
+
+/// Say every shard that is lost, and the first samples of an epoch.
+void Batcher::say_lost(std::string_view what, const Error& error) {
+  if (what != kShardIs && samples_said_++ >= kSamplesSaid) return;
+  events_.warn(fmt::format("epoch {}: {} lost: {}", epoch_, what, error.describe()));
+}
+
+/// Say what the epoch lost, if it did: below `max_skip_ratio` nothing else would.
+void Batcher::say_losses() const {
+  if (counts_.samples_failed + counts_.shards_failed + counts_.clips_lost == 0) return;
+  events_.warn(
+      fmt::format("epoch {} lost {} of {} samples, {} clips and {} of {} shards{}",
+                  epoch_, counts_.samples_failed, counts_.samples_seen, counts_.clips_lost,
+                  counts_.shards_failed, shards_, why()));
 }
 
 bool Batcher::judge(bool at_end) {
@@ -435,7 +456,8 @@ bool Batcher::end_epoch(const std::stop_token& stop) {
     if (ranks_ > 1) what += "; with ranks = equal the other ranks wait for this one";
     return fail_run({ErrorCode::kEmptyEpoch, std::move(what), {}, {}, {}});
   }
-  if (empty) events_.nothing_to_give(nothing_delivered());
+  say_losses();
+  if (empty) events_.warn(nothing_delivered());
   const std::uint64_t over = epoch_;
   if (!queue_.push(EpochOver{over}, generation_)) return false;
   // Batches run ahead of the consumer as far as there are buffers; these would without end.

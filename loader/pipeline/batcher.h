@@ -32,8 +32,8 @@ struct BatcherEvents {
   std::function<void(std::uint64_t epoch, std::uint64_t generation)> repeat_pass;
   /// The epoch is over; with `batches_per_epoch`, the next pass is waiting to be told.
   std::function<void(std::uint64_t epoch, std::uint64_t generation)> epoch_over;
-  /// The epoch is one without batches, which this rank may have.
-  std::function<void(std::string_view why)> nothing_to_give;
+  /// One line for the log: what was lost, or that the epoch has no batches.
+  std::function<void(std::string_view text)> warn;
 };
 
 /// Which rank's the batches are, of how many in all lanes and processes, and how many shards an
@@ -83,6 +83,8 @@ class Batcher {
   [[nodiscard]] std::string nothing_delivered() const;
   bool fail_run(Error error);
   bool judge(bool at_end);
+  void say_lost(std::string_view what, const Error& error);
+  void say_losses() const;
   [[nodiscard]] std::string why() const;
 
   const LoaderOptions& options_;
@@ -107,6 +109,7 @@ class Batcher {
   std::uint64_t generation_ = 0;
   EpochCounts counts_;
   EpochReasons reasons_;
+  std::uint64_t samples_said_ = 0;  // that are lost, in the log
 
   // For the state that goes with the next batch.
   std::vector<LaneNote> notes_;

@@ -56,7 +56,7 @@ Lane::Lane(LaneContext context, std::string device, std::unique_ptr<BatchBuffers
           {.abandon_pass = [this](auto generation) { return abandon_pass(generation); },
            .repeat_pass = [this](auto epoch, auto generation) { repeat_pass(epoch, generation); },
            .epoch_over = [this](auto epoch, auto generation) { epoch_over(epoch, generation); },
-           .nothing_to_give = [this](std::string_view why) { context_.warn(why); }}),
+           .warn = [this](std::string_view text) { context_.warn(text); }}),
       first_epoch_(context_.options.batch.epoch),
       next_feed_(first_epoch_),
       // With batches_per_epoch the next pass depends on what this one gives: one at a time.

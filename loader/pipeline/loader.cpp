@@ -345,6 +345,10 @@ bool Loader::wait(std::chrono::milliseconds most, std::size_t lane) {
 void Loader::set_epoch(std::uint64_t epoch) {
   for (const auto& lane : impl_->lanes()) lane->set_epoch(epoch);
 }
+
+void Loader::set_epoch(std::uint64_t epoch, std::size_t lane) {
+  impl_->lane(lane).set_epoch(epoch);
+}
 std::uint64_t Loader::epoch(std::size_t lane) const { return impl_->lane(lane).epoch(); }
 std::optional<EpochSize> Loader::epoch_size(std::uint64_t epoch, std::size_t lane) const {
   return impl_->epoch_size(epoch, lane);

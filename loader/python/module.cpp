@@ -277,11 +277,23 @@ class PyLoader {
     }
   }
 
-  void set_epoch(std::uint64_t epoch) {
-    const py::gil_scoped_release unlocked;
-    get().set_epoch(epoch);
+  /// On one lane, or on all.
+  void set_epoch(std::uint64_t epoch, std::optional<std::size_t> lane) {
+    Loader& loader = get();
+    try {
+      const py::gil_scoped_release unlocked;
+      lane ? loader.set_epoch(epoch, *lane) : loader.set_epoch(epoch);
+    } catch (const ShardreelError& error) {
+      raise(error.error());
+    }
   }
-  [[nodiscard]] std::uint64_t epoch(std::size_t lane) const { return get().epoch(lane); }
+  [[nodiscard]] std::uint64_t epoch(std::size_t lane) const {
+    try {
+      return get().epoch(lane);
+    } catch (const ShardreelError& error) {
+      raise(error.error());
+    }
+  }
   [[nodiscard]] std::string state() const {
     const Loader& loader = get();
     const py::gil_scoped_release unlocked;
@@ -440,7 +452,7 @@ PYBIND11_MODULE(_shardreel, module) {
       .def(py::init<const std::string&, const py::object&, const std::string&>(),
            py::arg("options"), py::arg("log"), py::arg("state") = "")
       .def("next", &PyLoader::next, py::arg("lane") = 0)
-      .def("set_epoch", &PyLoader::set_epoch)
+      .def("set_epoch", &PyLoader::set_epoch, py::arg("epoch"), py::arg("lane") = py::none())
       .def("epoch", &PyLoader::epoch, py::arg("lane") = 0)
       .def("epoch_size", &PyLoader::epoch_size, py::arg("epoch"), py::arg("lane") = 0)
       .def("state", &PyLoader::state)

@@ -1,11 +1,13 @@
 """Shards of clips whose frames show their number, and what they must give."""
 
 import glob
+import io
 import json
 import os
 import socket
 import subprocess
 import sys
+import tarfile
 import unittest
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -48,6 +50,20 @@ def make_mp4_shards():
     return pack(chosen, os.path.join(WORK, "mp4-shards"), 2)
 
 
+def copy_shard(number, name, change):
+    """Copy one of SHARDS' archives with other contents; return its path. `change` gets the name and the content
+    of each member and returns its fields as (name, content)."""
+    path = os.path.join(WORK, name)
+    with tarfile.open(SHARDS.replace("{000000..000003}", f"{number:06}")) as archive, \
+            tarfile.open(path, "w", format=tarfile.GNU_FORMAT, encoding="utf-8", errors="surrogateescape") as out:
+        for member in archive:
+            for copied, content in change(member.name, archive.extractfile(member).read()):
+                header = tarfile.TarInfo(os.fsdecode(copied))
+                header.size = len(content)
+                out.addfile(header, io.BytesIO(content))
+    return path
+
+
 def import_webdataset():
     """Python webdataset 1.0.2, also from where tests/conformance finds it; raises SkipTest."""
     sys.path.append(os.path.join(ROOT, "tests", "conformance"))
@@ -73,5 +89,5 @@ def frame_number(frame, facts):
 
 
 def main():
-    del sys.argv[1:3]
-    unittest.main(verbosity=1)
+    # Spawned workers read the module again, with these arguments.
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=1)

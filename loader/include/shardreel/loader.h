@@ -68,8 +68,10 @@ class Loader {
   [[nodiscard]] bool wait(std::chrono::milliseconds most, std::size_t lane = 0);
 
   /// Make `epoch` the one that the next call of `next` on each lane begins; what was read ahead is
-  /// discarded.
+  /// discarded. After the last epoch (`epochs`) one more comes.
   void set_epoch(std::uint64_t epoch);
+  /// The same for one lane.
+  void set_epoch(std::uint64_t epoch, std::size_t lane);
 
   /// Epoch that `next(lane)` delivers from.
   [[nodiscard]] std::uint64_t epoch(std::size_t lane = 0) const;

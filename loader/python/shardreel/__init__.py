@@ -10,9 +10,10 @@
 
 from ._batch import Batch
 from ._errors import BudgetError, DataError, OptionError, ShardreelError, StoppedError
+from ._fields import Default
 from ._loader import Loader
 from ._shardreel import option_rows
 
-__all__ = ["Batch", "BudgetError", "DataError", "Loader", "OptionError", "ShardreelError",
+__all__ = ["Batch", "BudgetError", "DataError", "Default", "Loader", "OptionError", "ShardreelError",
            "StoppedError", "option_rows"]
 __version__ = "0.1.0"

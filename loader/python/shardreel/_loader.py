@@ -4,15 +4,18 @@ import atexit
 import contextlib
 import json
 import logging
+import operator
 import os
+import threading
 import weakref
 
 from . import _shardreel
-from ._batch import Batch, numpy_array, raw_tensor, torch_tensor
+from ._batch import Batch, tensor_kind
 from ._errors import OptionError, ShardreelError
+from ._fields import FieldPolicy
 
 _log = logging.getLogger("shardreel")
-_open = weakref.WeakSet()
+_loaders = weakref.WeakSet()
 
 
 def _forward_log(warning, line):
@@ -20,11 +23,11 @@ def _forward_log(warning, line):
 
 
 def _plain(value):
-    """numpy's and pathlib's scalars as JSON has them."""
+    """What numpy, torch and pathlib have, as JSON has it."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    if hasattr(value, "item"):
-        return value.item()
+    if hasattr(value, "tolist"):
+        return value.tolist()
     raise TypeError(f"{value!r} is of type {type(value).__name__}")
 
 
@@ -34,28 +37,19 @@ def _to_json(options):
     try:
         return json.dumps({name: value for name, value in options.items() if value is not None},
                           default=_plain)
-    except TypeError as failed:
+    except (TypeError, ValueError) as failed:
         raise OptionError(f"options: expected text, numbers, lists of them or None; {failed}",
                           "invalid_option") from None
 
 
-def _maker(tensors):
-    if tensors == "auto":
-        try:
-            import torch  # noqa: F401
-            tensors = "torch"
-        except ImportError:
-            tensors = "numpy"
-    if tensors == "torch":
-        import torch
-        return torch_tensor, torch.tensor
-    if tensors == "numpy":
-        import numpy
-        return numpy_array, numpy.array
-    if tensors == "dlpack":
-        return raw_tensor, list
-    raise OptionError(f"tensors is '{tensors}'; expected auto, torch, numpy or dlpack",
-                      "invalid_option")
+def _epoch_number(epoch):
+    try:
+        number = operator.index(epoch)
+    except TypeError:
+        number = -1
+    if not 0 <= number < 2**63:
+        raise OptionError(f"set_epoch: epoch is {epoch!r}; expected a whole number from 0", "invalid_option")
+    return number
 
 
 class Loader:
@@ -64,24 +58,37 @@ class Loader:
     ``Loader(urls, num_frames=16, width=224, height=224, batch_size=8, ...)``: every option of
     docs/options.md is a keyword argument; None leaves it at its default. `tensors` says what tensors
     are made as: "torch", "numpy", "dlpack" (bare), or "auto" (torch where it can be imported).
-    Options are checked at once, shards are opened with the first batch that is asked for.
+    `on_field_error` says what becomes of a field whose content does not fit its name: "fail" (DataError
+    when it is asked for), "skip" (the clip is left out), `Default(value)`; or a dict of them by fields'
+    names, with "*" for the others. Options are checked at once, shards are opened with the first batch
+    that is asked for.
 
-    Iterating gives the batches (`Batch`) of one epoch; iterating again gives the next. Every process is
-    one rank (or one for each device): rank and world size come from torchrun, Slurm or Open MPI unless
-    they are given.
+    Each `for` gives the batches (`Batch`) of one whole epoch, the next one each time, also after a
+    `break`; only behind a loaded state it gives the rest of that state's epoch. `next()` takes batches
+    as a stream. Every process is one rank (or one for each device): rank and world size come from
+    torchrun, Slurm or Open MPI unless they are given.
 
     Raises OptionError, BudgetError; while iterating DataError, StoppedError.
     """
 
-    def __init__(self, urls, *, tensors="auto", **options):
-        self._options = dict(options, urls=urls)
-        self._tensors = tensors
-        self._to_tensor, self._make_integers = _maker(tensors)
+    def __init__(self, urls, *, tensors="auto", on_field_error=None, **options):
+        text = _to_json(dict(options, urls=urls))
+        self._options = json.loads(text)
+        self._tensors, self._kind = tensors, tensor_kind(tensors)
+        self._policy = FieldPolicy(on_field_error)
+        if self._policy.skips and self._kind == "dlpack":
+            raise OptionError("on_field_error is 'skip' and tensors is 'dlpack', from which no clip can be taken; "
+                              "expected torch or numpy", "invalid_option")
         self._core, self._process, self._epoch, self._closed = None, None, None, False
         self._state = ""  # JSON: to be opened from, or of the last batch before it was closed
-        problems = _shardreel.check_options(_to_json(self._options))
+        self._moved = False  # whether a batch was given, or a state loaded, since it was opened or an epoch set
+        self._partway = set()  # lanes of which a batch of the current epoch was given
+        self._turns = {}  # what tells the last `for` of each lane from those before
+        self._lock = threading.RLock()  # opening and closing
+        problems = _shardreel.check_options(text)
         if problems:
             raise OptionError("\n".join(problems), "invalid_option")
+        _loaders.add(self)
 
     # --- opening and closing
 
@@ -94,12 +101,13 @@ class Loader:
                 "this loader was opened before a fork: its threads are the parent's. Open it in the "
                 "process that uses it (make the Loader there, or use DataLoader(num_workers=0))",
                 "stopped")
-        if self._core is None:
-            self._core = _shardreel.Loader(_to_json(self._options), _forward_log, self._state)
-            self._process = os.getpid()
-            _open.add(self)
-            if self._epoch is not None:
-                self._core.set_epoch(self._epoch)
+        with self._lock:  # of threads that ask at once, one opens
+            if self._core is None:
+                core = _shardreel.Loader(_to_json(self._options), _forward_log, self._state)
+                if self._epoch is not None:
+                    core.set_epoch(self._epoch)
+                self._max_skip_ratio = json.loads(core.options)["max_skip_ratio"]
+                self._core, self._process = core, os.getpid()
         return self
 
     def stop(self):
@@ -116,11 +124,12 @@ class Loader:
 
     def close(self):
         """Stop and give all memory back, except that of batches which are still held."""
-        if self._core is not None and self._process == os.getpid() and not self._closed:
-            self._state = self._core.state()
+        with self._lock:
+            was_open = self._core is not None and self._process == os.getpid() and not self._closed
             self._closed = True
-            self._core.close()
-        self._closed = True
+            if was_open:
+                self._state = self._core.state()
+                self._core.close()
 
     def __enter__(self):
         return self.open()
@@ -131,20 +140,53 @@ class Loader:
     # --- batches
 
     def next(self, lane=0):
-        """The lane's next batch; None at the end of an epoch. Waits without holding the interpreter."""
-        batch = self.open()._core.next(lane)
-        return None if batch is None else Batch(batch, self._to_tensor, self._make_integers)
+        """The lane's next batch; None at the end of an epoch, and ever again after the last (`epochs`). Waits
+        without holding the interpreter."""
+        core = self.open()._core
+        while True:
+            given = core.next(lane)
+            self._moved = True
+            if given is None:
+                self._partway.discard(lane)
+                return None
+            self._partway.add(lane)
+            batch = Batch(given, self._kind, self._policy)
+            if not self._policy.skips:
+                return batch
+            kept = batch.without_broken()
+            left = 0 if kept is None else len(kept["key"])
+            self._policy.judge(len(given), len(given) - left, self._max_skip_ratio)
+            if kept is not None:
+                return kept
 
     def __iter__(self):
         return self.iterate()
 
     def iterate(self, lane=0, progress=None):
-        """The batches of one epoch of one lane. `progress(clips)` is called with the clips of each
-        batch, e.g. tqdm's `update`."""
-        while (batch := self.next(lane)) is not None:
+        """The batches of one epoch of one lane, as `for` gives them. `progress(clips)` is called with the clips
+        of each batch, e.g. tqdm's `update`."""
+        core = self.open()._core
+        if lane in self._partway:
+            core.set_epoch(core.epoch(lane) + 1, lane)
+            self._partway.discard(lane)
+        epoch = core.epoch(lane)
+        turn = self._turns[lane] = object()
+        batch = self.next(lane)
+        if batch is None and core.epoch(lane) == epoch:  # `epochs` are over
+            core.set_epoch(epoch, lane)
+            batch = self.next(lane)
+        while batch is not None:
             if progress is not None:
                 progress(len(batch["key"]))
             yield batch
+            batch = None  # its memory is wanted
+            if self._turns[lane] is not turn:
+                raise ShardreelError("another iteration of this loader has begun, which ended this one; threads that "
+                                     "share an epoch call next()", "stopped")
+            batch = self.next(lane)
+
+    def __bool__(self):
+        return True  # not whether it has batches
 
     def __len__(self):
         """Batches of the current epoch (of the first lane): `batches_per_epoch`, or what the shards'
@@ -173,9 +215,15 @@ class Loader:
 
     def set_epoch(self, epoch):
         """Begin `epoch` with the next batch; what was read ahead of another is discarded."""
-        self._epoch = epoch
-        if self._core is not None:
-            self.open()._core.set_epoch(epoch)
+        epoch = _epoch_number(epoch)
+        with self._lock:
+            self._epoch = epoch
+            if self._core is not None:
+                self.open()._core.set_epoch(epoch)
+                self._partway.clear()
+                self._moved = False
+            else:
+                self._state = ""
 
     def state_dict(self):
         """Where the loader stands after the last batch it gave, as a dict to be saved with the model
@@ -196,11 +244,12 @@ class Loader:
             core, self._core = self._core, None
             if self._process == os.getpid():
                 core.close()
-        self._state, self._epoch = text, None
+        self._state, self._epoch, self._moved = text, None, True
+        self._partway.clear()
         try:
             self.open()
         except ShardreelError:
-            self._state = ""
+            self._state, self._moved = "", False
             raise
 
     @property
@@ -217,38 +266,49 @@ class Loader:
 
     def metrics(self):
         """Counts, waits, bytes and the slowest stage so far, as a dict (docs/python.md)."""
-        return self.open()._core.metrics()
+        return {**self.open()._core.metrics(), "bad_fields": self._policy.counts}
 
     def plan(self):
         """The memory plan as a dict; nothing is opened."""
         return json.loads(_shardreel.plan(_to_json(self._options)))
 
-    # --- what is carried to another process: the options, never what is open
+    # --- what is carried to another process: the options and where it stands, never what is open
 
     def __reduce__(self):
-        return _remake, (self._options, self._tensors, self._epoch)
+        return _remake, (type(self), *self._carried())
+
+    def _carried(self):
+        state, epoch = self._state, self._epoch
+        if self._core is not None and self._process == os.getpid():
+            with self._lock:
+                if not self._closed:
+                    state = self._core.state()
+            state, epoch = (state, None) if self._moved else ("", epoch)
+        return self._options, self._tensors, self._policy.given, state, epoch
 
     def __repr__(self):
         state = "closed" if self._closed else "open" if self._core is not None else "not open yet"
         return f"<shardreel.Loader of {self._options['urls']!r}, {state}>"
 
 
-def _remake(options, tensors, epoch):
-    loader = Loader(tensors=tensors, **options)
-    loader._epoch = epoch
+def _remake(kind, options, tensors, on_field_error, state, epoch):
+    loader = kind(tensors=tensors, on_field_error=on_field_error, **options)
+    loader._state, loader._epoch, loader._moved = state, epoch, bool(state)
     return loader
 
 
 def _close_all():
     # Before the interpreter goes: threads of a loader may want to log.
     with contextlib.ExitStack() as stack:  # all of them, whatever a log callback raised
-        for loader in list(_open):
+        for loader in list(_loaders):
             stack.callback(loader.close)
 
 
 def _abandon_all():
-    for loader in list(_open):
-        loader._core.abandon()
+    for loader in list(_loaders):
+        loader._lock = threading.RLock()  # whoever had it is not here
+        if loader._core is not None:
+            loader._core.abandon()
 
 
 atexit.register(_close_all)
