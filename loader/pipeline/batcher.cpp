@@ -267,10 +267,9 @@ void Batcher::say_lost(std::string_view what, const Error& error) {
 /// Say what the epoch lost, if it did: below `max_skip_ratio` nothing else would.
 void Batcher::say_losses() const {
   if (counts_.samples_failed + counts_.shards_failed + counts_.clips_lost == 0) return;
-  events_.warn(
-      fmt::format("epoch {} lost {} of {} samples, {} clips and {} of {} shards{}",
-                  epoch_, counts_.samples_failed, counts_.samples_seen, counts_.clips_lost,
-                  counts_.shards_failed, shards_, why()));
+  events_.warn(fmt::format("epoch {} lost {} of {} samples, {} clips and {} of {} shards{}", epoch_,
+                           counts_.samples_failed, counts_.samples_seen, counts_.clips_lost,
+                           counts_.shards_failed, shards_, why()));
 }
 
 bool Batcher::judge(bool at_end) {
