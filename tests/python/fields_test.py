@@ -144,7 +144,7 @@ class AskedForTest(unittest.TestCase):
                          lambda one: pickle.loads(pickle.dumps(one)), lambda one: {name: one.get(name) for name in one},
                          lambda one: {name: copy.copy(one).pop(name) for name in one},
                          lambda one: {name: copy.copy(one).setdefault(name, 1) for name in one},
-                         lambda one: dict(one.copy().popitem() for one in [one.copy()] for _ in range(1)) and dict(one)):
+                         lambda one: dict(one.popitem() for _ in range(len(one)))):
                 found = read(copy.copy(sample))
                 self.assertEqual(found["cls"], asked["cls"])
                 self.assertEqual(found["json"], asked["json"])
@@ -209,7 +209,8 @@ class BrokenTest(unittest.TestCase):
                 seen += batch["key"]
                 size = len(batch["key"])
                 self.assertEqual(batch["cls"].tolist(), [int(self.labels[key]) for key in batch["key"]])
-                self.assertEqual([len(batch["video"]), len(batch["pts"]), len(batch.ids), len(batch.corrupt)], [size] * 4)
+                for of_clips in (batch["video"], batch["pts"], batch.ids, batch.corrupt):
+                    self.assertEqual(len(of_clips), size)
             for _ in range(2):  # a picture's number is its own
                 batch = next(iter(batches))
                 row = next(row for row, facts_of in enumerate(batch._batch.field(b"json")) if facts_of != b"{")

@@ -32,7 +32,7 @@ import shardreel
 
 BATCHES = 10_000 if os.environ.get("SHARDREEL_FULL_TESTS") else 2000
 SHARDS = os.path.join(support.WORK, "tiny.tar")
-# Little to decode; kept batches go beyond held_batches, to the heap, in every round.
+# Little to decode; kept batches go beyond held_batches, to pages of their own, in every round.
 OPTIONS = {"num_frames": 2, "width": 32, "height": 32, "batch_size": 4, "memory_bytes": "32MiB",
            "shuffle_bytes": "1MiB", "min_fill": 10, "epochs": 0, "rank": 0, "world_size": 1}
 PSS = 200  # samples of the process's size, evenly over the batches

@@ -11,6 +11,7 @@ import pickle
 import re
 import subprocess
 import tarfile
+import threading
 import unittest
 
 import support
@@ -184,6 +185,131 @@ class LoaderTest(unittest.TestCase):
             clips.set_epoch(0)
             self.assertEqual(self.ids(clips), first)
 
+    def test_each_for_is_a_whole_epoch(self):
+        with loader(epochs=0) as endless:
+            expected = [self.ids(endless) for _ in range(5)]
+        for epochs in (0, 1, 2):
+            with loader(epochs=epochs) as clips:
+                self.assertEqual([self.ids(clips) for _ in range(5)], expected)
+
+    def test_after_a_break_the_next_for_is_whole(self):
+        with loader(epochs=0) as endless:
+            expected = [self.ids(endless) for _ in range(4)]
+        for epochs in (0, 1):
+            with loader(epochs=epochs) as clips:
+                for batch in clips:
+                    break
+                self.assertEqual(list(map(tuple, batch.ids)), expected[0][:4])
+                self.assertEqual(self.ids(clips), expected[1])
+                self.assertEqual(clips.next() is None, epochs == 1)  # the end of the stream
+                self.assertEqual(self.ids(clips), expected[2 if epochs == 1 else 3])
+                clips.set_epoch(1)
+                next(iter(clips))
+                clips.set_epoch(1)
+                self.assertEqual(self.ids(clips), expected[1])
+
+    def test_next_is_a_stream_of_the_epochs(self):
+        with loader(epochs=2) as clips:
+            epochs = []
+            for _ in range(2):
+                epochs += [batch.epoch for batch in iter(clips.next, None)]
+            self.assertEqual(sorted(set(epochs)), [0, 1])
+            self.assertIsNone(clips.next())
+            self.assertIsNone(clips.next())
+
+    def test_behind_a_state_comes_the_rest_of_its_epoch(self):
+        with loader(epochs=1) as clips:
+            whole, following = self.ids(clips), self.ids(clips)
+        with loader() as clips:
+            clips.next()
+            state = clips.state_dict()
+        with loader() as clips:
+            clips.load_state_dict(state)
+            self.assertEqual(self.ids(clips), whole[4:])
+            self.assertEqual(self.ids(clips), following)
+
+    def test_lanes_have_epochs_of_their_own(self):
+        with loader(devices=["cpu:0", "cpu:1"], ranks="exact", drop_last=False) as clips:
+            first = [[batch.ids for batch in clips.iterate(lane)] for lane in range(2)]
+            for batch in clips.iterate(0):
+                break
+            again = [batch.ids for batch in clips.iterate(1)]
+            self.assertEqual((batch.epoch, again[0][0][0]), (1, 1))
+            self.assertEqual({batch.epoch for batch in clips.iterate(0)}, {2})
+            self.assertFalse({tuple(clip) for ids in first[0] for clip in ids} &
+                             {tuple(clip) for ids in first[1] for clip in ids})
+            with self.assertRaisesRegex(shardreel.OptionError, "lane 2 of 2"):
+                next(clips.iterate(2))
+
+    def test_an_iteration_that_another_ended_says_so(self):
+        with loader() as clips:
+            first, second = iter(clips), iter(clips)
+            self.assertEqual((next(first).epoch, next(second).epoch), (0, 1))
+            with self.assertRaisesRegex(shardreel.ShardreelError, "another iteration"):
+                next(first)
+            self.assertEqual({batch.epoch for batch in second}, {1})
+
+    def test_threads_that_ask_at_once_share_one_loader(self):
+        with loader(drop_last=False) as alone:
+            expected = sorted(self.ids(alone))
+        for _ in range(5):
+            clips, start, found, lock = loader(drop_last=False), threading.Barrier(4), [], threading.Lock()
+
+            def take():
+                start.wait()
+                while True:
+                    with lock:  # one lane is for one thread at a time
+                        batch = clips.next()
+                    if batch is None:
+                        return
+                    found.extend(map(tuple, batch.ids))
+
+            def open_first():
+                start.wait()
+                clips.open()
+
+            threads = [threading.Thread(target=target) for target in (take, open_first, open_first, open_first)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(sorted(found), expected)
+            clips.close()
+
+    def test_a_thread_for_each_lane_opens_one_loader(self):
+        for _ in range(5):
+            clips = loader(devices=[f"cpu:{lane}" for lane in range(4)], ranks="exact", drop_last=False)
+            start, found = threading.Barrier(4), []
+
+            def take(lane):
+                start.wait()
+                for batch in clips.iterate(lane):
+                    found.extend(map(tuple, batch.ids))
+
+            threads = [threading.Thread(target=take, args=(lane,)) for lane in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            with loader(drop_last=False) as alone:
+                self.assertEqual(sorted(found), sorted(self.ids(alone)))
+            clips.close()
+
+    def test_a_loader_is_true_and_stays_shut(self):
+        clips = loader()
+        self.assertTrue(clips)
+        self.assertIn("not open yet", repr(clips))
+
+    def test_epochs_that_are_none_are_told(self):
+        for wrong in (-1, 2**63, 1.5, "1", None):
+            for clips in (loader(), loader().open()):
+                with self.assertRaisesRegex(shardreel.OptionError, "set_epoch: .*expected a whole number"):
+                    clips.set_epoch(wrong)
+                clips.close()
+        with loader() as clips:
+            clips.set_epoch(numpy.int64(3))
+            self.assertEqual(clips.epoch, 3)
+
     def test_options_are_what_was_given_and_then_what_was_decided(self):
         clips = loader()
         self.assertEqual(clips.options["num_frames"], 8)
@@ -203,8 +329,19 @@ class LoaderTest(unittest.TestCase):
             self.assertIsInstance(caught.exception, ValueError)
 
     def test_values_of_other_libraries_are_taken(self):
-        with loader(num_frames=numpy.int64(4), mean=list(numpy.array([0.5])), dtype="float32") as clips:
+        arrays = [numpy.array, *([torch.tensor] if torch else [])]
+        for array in arrays:
+            given = {"num_frames": array(4), "drop_last": array(True), "flip": array(0.5), "mean": [array(0.5)] * 3,
+                     "std": array([0.5, 0.25, 0.125]), "dtype": "float32", "batches_per_epoch": array(3)}
+            with loader(**given) as clips:
+                self.assertEqual(next(iter(clips))["video"].shape[1], 4)
+                self.assertEqual(clips.options["std"], [0.5, 0.25, 0.125])
+                self.assertEqual(clips.options["mean"], [0.5] * 3)
+                self.assertEqual(len(clips), 3)
+        with loader(num_frames=numpy.int64(4), mean=numpy.float32(0.5), dtype="float32") as clips:
             self.assertEqual(next(iter(clips))["video"].shape[1], 4)
+        clips = shardreel.Loader(numpy.array([SHARDS]), tensors="numpy", **SMALL)
+        self.assertEqual(clips.options["urls"], [SHARDS])
 
     def test_errors_say_where(self):
         with self.assertRaises(shardreel.BudgetError) as caught:
@@ -236,6 +373,26 @@ class LoaderTest(unittest.TestCase):
         copy = pickle.loads(pickle.dumps(clips))
         with copy:
             self.assertEqual(next(iter(copy)).epoch, 3)
+        with clips:
+            whole = self.ids(clips)
+            clips.set_epoch(3)
+            clips.next()
+            with pickle.loads(pickle.dumps(clips)) as copy:
+                self.assertEqual(self.ids(copy), whole[4:])
+        with pickle.loads(pickle.dumps(clips)) as copy:  # closed, too
+            self.assertEqual(self.ids(copy), whole[4:])
+
+    def test_a_loaded_state_is_pickled(self):
+        with loader() as clips:
+            whole = self.ids(clips)
+            clips.set_epoch(0)
+            clips.next()
+            state = clips.state_dict()
+        clips = loader()
+        clips.load_state_dict(state)
+        with pickle.loads(pickle.dumps(clips)) as copy:
+            self.assertEqual(self.ids(copy), whole[4:])
+        clips.close()
 
     def test_progress_counts_clips(self):
         counted = []

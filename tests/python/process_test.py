@@ -220,6 +220,78 @@ def bad_index():
                 if name.endswith(".sridx"):
                     os.remove(os.path.join(os.path.dirname(SHARDS), name))
 
+    def losses(self, expected, urls, **options):
+        """Run two epochs; the losses that are logged of each must be `expected`, as patterns."""
+        clips = shardreel.Loader(urls, **{**SMALL, "tensors": "dlpack", "max_skip_ratio": 0.5, "epochs": 2,
+                                          "shuffle": "none", "drop_last": False, **options})
+        with clips, self.assertLogs("shardreel", "WARNING") as logs:
+            for _ in range(2):
+                while clips.next() is not None:
+                    pass
+            metrics = clips.metrics()
+        for epoch in range(2):
+            said = [record.getMessage() for record in logs.records
+                    if record.getMessage().startswith(f"epoch {epoch}") and record.levelname == "WARNING"]
+            self.assertEqual(len(said), len(expected), said)
+            for line, pattern in zip(said, expected):
+                self.assertRegex(line, f"^epoch {epoch}{pattern}")
+        return metrics
+
+    def test_losses_are_logged_where_they_do_not_end_the_run(self):
+        def spoil(name, content):
+            spoils = not name.endswith((".json", ".cls")) and name in spoiled
+            yield name, b"no video" * 100 if spoils else content
+
+        spoiled = set()
+        def note(name, content):
+            spoiled.add(name)
+            yield name, content
+        support.copy_shard(1, "noted.tar", note)
+        first = sorted(spoiled)[0].partition(".")[0]
+        spoiled = {name for name in spoiled if name.startswith(first)}
+        shard = SHARDS.replace("{000000..000003}", "000000")
+        metrics = self.losses(
+            [f": a sample is lost: .*one.tar, key {first}",
+             " lost 1 of 8 samples, 0 clips and 0 of 2 shards; 1 sample .*one.tar"],
+            [support.copy_shard(1, "one.tar", spoil), shard])
+        self.assertEqual(metrics["samples_skipped"], 2)
+        self.losses([": a shard is lost: .*no-such.tar",
+                     " lost 0 of 4 samples, 0 clips and 1 of 2 shards; .*no-such.tar"],
+                    [shard, "no-such.tar"])
+
+    def test_of_many_lost_samples_the_first_are_logged(self):
+        def spoil(name, content):
+            yield name, content if name.endswith((".json", ".cls")) else b"no video" * 100
+        shards = [support.copy_shard(number, f"all{number}.tar", spoil) for number in range(2)]
+        self.losses([*[": a sample is lost: .*all[01].tar, key "] * 5,
+                     " lost 8 of 16 samples, 0 clips and 0 of 4 shards; 8 samples "],
+                    [*shards, *(SHARDS.replace("{000000..000003}", f"{number:06}") for number in (2, 3))])
+
+    def test_an_epoch_without_losses_logs_none(self):
+        with shardreel.Loader(SHARDS, tensors="dlpack", **SMALL) as clips:
+            with self.assertRaisesRegex(AssertionError, "no logs"), self.assertLogs("shardreel", "WARNING"):
+                for _ in clips:
+                    pass
+
+    def test_closed_it_keeps_no_memory_of_batches_that_were_held(self):
+        out, _ = self.finish(python(
+            "import gc\n"
+            "def anonymous():\n"
+            "  with open('/proc/self/smaps_rollup') as file:\n"
+            "    return next(int(line.split()[1]) >> 10 for line in file if line.startswith('Pss_Anon:'))\n"
+            "SMALL.update(num_frames=16, width=224, height=224, memory_bytes='1GiB', epochs=0)\n"
+            "before = anonymous()\n"
+            "loader = shardreel.Loader(SHARDS, **SMALL)\n"
+            "held = [loader.next() for _ in range(40)]\n"
+            "print(anonymous() - before)\n"
+            "del held\n"
+            "loader.close()\n"
+            "gc.collect()\n"
+            "print(anonymous() - before)\n"))
+        held, kept = map(int, out.split())
+        self.assertGreater(held, 350)  # MiB: 40 batches of 9.2
+        self.assertLess(kept, 60)
+
     def test_it_logs_through_logging(self):
         _, errors = self.finish(python(
             "import logging\nlogging.basicConfig(level=logging.INFO)\n"

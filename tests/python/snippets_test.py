@@ -3,7 +3,8 @@
 
     snippets_test.py SHARDREEL WORK_FOLDER [UNITTEST ARGUMENTS]
 
-The blocks of a page share their names, as if typed one after the other. They run as they stand but for
+The blocks of a page share their names, as if typed one after the other. A block is skipped where it needs
+a package that is missing, or a name that a skipped block before it would have given. They run as they stand but for
 the names of shards, which are put in from SHARD_NAMES below; a .tar that is not named there is an error.
 A comment that says a type and a shape, `clips = ...  # uint8 [8, 16]`, must be true after its block.
 """
@@ -15,6 +16,7 @@ import io
 import json
 import os
 import re
+import symtable
 import unittest
 
 import numpy
@@ -51,6 +53,41 @@ def missing(code):
     return None
 
 
+def names_given(code):
+    """The names that a block leaves to those behind it."""
+    return {symbol.get_name() for symbol in symtable.symtable(code, "block", "exec").get_symbols()
+            if symbol.is_assigned() or symbol.is_imported()}
+
+
+def names_needed(code):
+    """The names that a block, or a function in it, reads without giving them itself."""
+    def tables(table):
+        yield table
+        for child in table.get_children():
+            yield from tables(child)
+
+    top, *inner = tables(symtable.symtable(code, "block", "exec"))
+    read = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
+    read |= {symbol.get_name() for table in inner for symbol in table.get_symbols() if symbol.is_global()}
+    return read - names_given(code)
+
+
+def runnable(page_blocks, lacks):
+    """(line, code, why it is skipped or None) of the blocks of a page; `lacks` says what a block cannot have."""
+    lost = {}  # name: line of the skipped block that would have given it
+    for line, code in page_blocks:
+        why = lacks(code)
+        needs = sorted(names_needed(code) & set(lost))
+        if why is None and needs:
+            why = f"'{needs[0]}' of the block at line {lost[needs[0]]}, which was skipped"
+        for name in names_given(code):
+            if why is None:
+                lost.pop(name, None)
+            else:
+                lost[name] = line
+        yield line, code, why
+
+
 def pages():
     docs = glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True)
     return [os.path.join(ROOT, "README.md"), *sorted(docs)]
@@ -77,10 +114,9 @@ class SnippetsTest(unittest.TestCase):
             with open(page, encoding="utf-8") as file:
                 text = file.read()
             names = {"__name__": "__main__"}
-            for line, code in blocks(text):
+            for line, code, lacks in runnable(blocks(text), missing):
                 place = f"{os.path.relpath(page, ROOT)}:{line}"
                 with self.subTest(place):
-                    lacks = missing(code)
                     if lacks is not None:
                         self.skipTest(f"SKIPPED: {place} needs {lacks}")
                     # Blank lines first, so that a traceback has the page's own line numbers.
@@ -103,6 +139,17 @@ class SnippetsTest(unittest.TestCase):
         for wrong in ("uint8 [8, 15]", "int64 [8, 16]"):
             with self.assertRaises(AssertionError):
                 self.check_shapes(f"clips = batch  # {wrong}", names)
+
+    def test_what_needs_a_skipped_block_is_skipped(self):
+        page = ["import webdataset\nsource = clips = webdataset.of('x')", "for one in source:\n    print(one)",
+                "def show():\n    return clips", "source = [1]", "print(source)", "print(one)", "one = [o for o in [2]]",
+                "print(one)", "print(clips)"]
+        found = runnable(enumerate(page, 1), lambda code: "webdataset" if "webdataset" in code else None)
+        self.assertEqual([why for _, _, why in found],
+                         ["webdataset", "'source' of the block at line 1, which was skipped",
+                          "'clips' of the block at line 1, which was skipped", None, None,
+                          "'one' of the block at line 2, which was skipped", None, None,
+                          "'clips' of the block at line 1, which was skipped"])
 
     def test_unknown_shards_are_noticed(self):
         with self.assertRaisesRegex(AssertionError, "no-such.tar"):

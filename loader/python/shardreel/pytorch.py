@@ -122,8 +122,8 @@ class ClipDataset(torch.utils.data.IterableDataset):
                 loader.load_state_dict(json.loads(self._loader._state))
             except OptionError as failed:
                 raise OptionError(f"the state that was loaded is that of one rank, and worker {worker.id} of "
-                                  f"{worker.num_workers} is another: {failed}. Go on with num_workers=0, or set_epoch() "
-                                  "to begin an epoch", failed.code) from failed
+                                  f"{worker.num_workers} is another: {failed}. Go on with num_workers=0, or "
+                                  "set_epoch() to begin an epoch", failed.code) from failed
         elif loader._partway or loader.epoch != epoch:
             loader.set_epoch(epoch)
         for batch in loader:

@@ -61,7 +61,7 @@ class _Sample(dict):
     values does ask one whose `__iter__` is its own."""
 
     def __init__(self, made, contents, policy, place):
-        super().__init__({**made, **{name: _Content(content) for name, content in contents.items() if name not in made}})
+        super().__init__({**{name: _Content(content) for name, content in contents.items()}, **made})
         self._policy, self._place = policy, place
 
     def __getitem__(self, name):
