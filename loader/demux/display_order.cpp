@@ -30,7 +30,7 @@ void DisplayOrder::add(const PacketEntry& entry, const PictureOrder& order) {
                     (entry.traits.start == RandomAccessPoint::kClosed || sequence_ended_);
   if (anew || run_.size() == kMostFrames) judge();
   sequence_ended_ = entry.traits.sequence_end;
-  const Shown shown{place_of(order), entry.pts};
+  const Shown shown{place_of(order), entry.pts, entry.discard};
   if (entry.traits.shown > 1 || entry.traits.packed || entry.traits.field) consistent_ = false;
   // Those that the picture overtakes: were it more than a decoder may hold back, some are missing.
   const auto recent = run_.end() - std::min<std::ptrdiff_t>(std::ssize(run_), 2 * kMaxReorder);
@@ -49,6 +49,7 @@ void DisplayOrder::judge() {
       consistent_ && std::adjacent_find(run_.begin(), run_.end(), same_place) == run_.end();
   if (consistent_) {
     held_back_ = std::max(held_back_, run_held_back_);
+    std::erase_if(run_, [](const Shown& shown) { return shown.hidden; });
     const bool timed = std::none_of(run_.begin(), run_.end(),
                                     [](const Shown& shown) { return shown.pts == kNoTime; });
     const auto earlier = [](const Shown& a, const Shown& b) { return b.pts < a.pts; };

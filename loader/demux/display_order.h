@@ -27,6 +27,7 @@ class DisplayOrder {
   struct Shown {
     std::int64_t place = 0;  ///< ascending in the order of showing
     std::int64_t pts = kNoTime;
+    bool hidden = false;  ///< by an edit list: demuxers give such frames times of their making
   };
   std::int64_t place_of(const PictureOrder& order);
   void judge();

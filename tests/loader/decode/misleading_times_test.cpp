@@ -67,6 +67,18 @@ TEST_P(MisleadingTimes, RightTimesAreUsed) {
   EXPECT_FALSE(video->facts().by_count);
 }
 
+TEST_P(MisleadingTimes, AnEditListHidesFramesAndTheirTimes) {
+  const std::string whole = make_test_clip(GetParam().codec, 80, "mkv", "96x64");
+  if (std::string(GetParam().containers).find("mp4") == std::string::npos) GTEST_SKIP() << "mkv";
+  for (const char* seconds : {"0.7", "1.3", "1.9"}) {
+    const std::string moved = make_clip(fmt::format("-i {} -c copy", whole), "mp4");
+    const std::string cut = make_clip(fmt::format("-ss {} -i {} -c copy", seconds, moved), "mp4");
+    auto video = open_video(cut);
+    ASSERT_TRUE(video);
+    EXPECT_FALSE(video->facts().times_unused) << cut;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, MisleadingTimes, ::testing::ValuesIn(kStreams),
                          [](const auto& stream) { return std::string(stream.param.name); });
 

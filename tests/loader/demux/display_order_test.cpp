@@ -113,6 +113,22 @@ TEST(DisplayOrder, LongRunsAreJudgedInParts) {
   EXPECT_TRUE(judge(frames, true).times_mislead());
 }
 
+// Frames that an edit list hides are held back like others, but their times mean nothing.
+TEST(DisplayOrder, TimesOfHiddenFramesAreNotJudged) {
+  DisplayOrder display;
+  const std::int64_t counts[] = {0, 4, 2, 8, 6}, times[] = {900, 1, 700, 4, 3};
+  for (int i = 0; i < 5; ++i) {
+    PacketEntry entry;
+    entry.traits.start = i == 0 ? RandomAccessPoint::kClosed : RandomAccessPoint::kNone;
+    entry.discard = i == 0 || i == 2;
+    entry.pts = times[i];
+    display.add(entry, {Rule::kCount, static_cast<std::int32_t>(counts[i])});
+  }
+  display.finish();
+  EXPECT_FALSE(display.times_mislead());
+  EXPECT_EQ(display.held_back(), 1);
+}
+
 TEST(DisplayOrder, NothingIsSaidWithoutTimesOrRules) {
   std::vector<Frame> frames{{1, true, {Rule::kUnknown}}, {0, false, {Rule::kUnknown}}};
   EXPECT_FALSE(judge(frames, false).times_mislead());
