@@ -276,6 +276,29 @@ class BrokenTest(unittest.TestCase):
                     batch["cls"]
             dataset.loader.close()
 
+    @needs_torch
+    def test_what_workers_send_is_counted_where_it_is_decoded(self):
+        for context in ("fork", "spawn"):
+            dataset = ClipDataset(BROKEN, **OPTIONS, on_field_error=shardreel.Default(-1))
+            with self.assertLogs("shardreel", "WARNING") as logs:
+                for batch in torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=2,
+                                                         multiprocessing_context=context):
+                    batch["cls"]
+            self.assertEqual(dataset.loader.metrics()["bad_fields"], {"cls": {"default": self.bad}})
+            self.assertEqual(len([line for line in logs.output if "field cls" in line]), min(5, self.bad))
+            dataset.loader.close()
+
+    @needs_torch
+    def test_pinned_it_is_the_same_batch(self):
+        with loader(BROKEN, tensors="torch") as batches, \
+                unittest.mock.patch.object(torch.Tensor, "pin_memory", torch.Tensor.clone):  # which needs no GPU
+            batch = next(iter(batches))
+            pinned = batch.pin_memory()
+            self.assertIsInstance(pinned, shardreel.Batch)
+            self.assertNotEqual(pinned["video"].data_ptr(), batch["video"].data_ptr())
+            self.assertTrue(torch.equal(pinned["video"], batch["video"]))
+            self.assertEqual((pinned.ids, pinned["key"], list(pinned)), (batch.ids, batch["key"], list(batch)))
+
 
 if __name__ == "__main__":
     support.main()

@@ -4,6 +4,8 @@ import collections.abc
 import io
 import json
 import logging
+import uuid
+import weakref
 
 from ._errors import DataError, OptionError
 
@@ -65,6 +67,9 @@ class Default:
         return f"Default({self.value!r})"
 
 
+_policies = weakref.WeakValueDictionary()  # by name: a batch that comes back from a worker finds its own
+
+
 class FieldPolicy:
     """What becomes of a field whose content does not fit its name: the option `on_field_error`.
 
@@ -84,11 +89,13 @@ class FieldPolicy:
                 raise OptionError(f"on_field_error is {given!r}; expected 'fail', 'skip' or shardreel.Default(value), "
                                   "or a dict of them by fields' names", "invalid_option")
         self._rules = dict(rules)
+        self._name = uuid.uuid4().hex
+        _policies[self._name] = self
         self.counts = {}  # {field: {"fail" | "skip" | "default": number}}
         self._clips, self._skipped = 0, 0
 
     def __reduce__(self):
-        return FieldPolicy, (self.given,)
+        return _policy_named, (self._name, self.given)
 
     @property
     def skips(self):
@@ -123,3 +130,12 @@ class FieldPolicy:
         if self._clips >= self._JUDGED_FROM and self._skipped > most * self._clips:
             raise DataError(f"{self._skipped} of {self._clips} clips were left out for fields that cannot be "
                             f"decoded, more than max_skip_ratio {most} allows: {self.counts}", "skip_ratio")
+
+
+def _policy_named(name, given):
+    policy = _policies.get(name)
+    if policy is None:
+        policy = FieldPolicy(given)
+        policy._name = name
+        _policies[name] = policy
+    return policy

@@ -43,13 +43,13 @@ class _Source(Loader):
         yield from super().iterate(lane, progress)
 
     def __reduce__(self):
-        return _remake_source, (super().__reduce__(), self.passes)
+        return _remake_source, (super().__reduce__(), self.passes, self._policy)
 
 
-def _remake_source(reduced, passes):
+def _remake_source(reduced, passes, policy):
     make, arguments = reduced
     source = make(*arguments)
-    source.passes = passes
+    source.passes, source._policy = passes, policy
     return source
 
 
@@ -114,8 +114,8 @@ class ClipDataset(torch.utils.data.IterableDataset):
             options = self._worker_options(worker)
             if options is None:
                 return
-            self._worker_loader = Loader(**options, tensors=self._loader._tensors,
-                                         on_field_error=self._loader._policy.given)
+            self._worker_loader = Loader(**options, tensors=self._loader._tensors)
+            self._worker_loader._policy = self._loader._policy
         loader = self._worker_loader
         if resumes:
             try:
