@@ -253,22 +253,14 @@ class LoaderTest(unittest.TestCase):
         with loader(drop_last=False) as alone:
             expected = sorted(self.ids(alone))
         for _ in range(5):
-            clips, start, found, lock = loader(drop_last=False), threading.Barrier(4), [], threading.Lock()
+            clips, start, found = loader(drop_last=False), threading.Barrier(4), []
 
             def take():
                 start.wait()
-                while True:
-                    with lock:  # one lane is for one thread at a time
-                        batch = clips.next()
-                    if batch is None:
-                        return
+                for batch in iter(clips.next, None):
                     found.extend(map(tuple, batch.ids))
 
-            def open_first():
-                start.wait()
-                clips.open()
-
-            threads = [threading.Thread(target=target) for target in (take, open_first, open_first, open_first)]
+            threads = [threading.Thread(target=take) for _ in range(4)]
             for thread in threads:
                 thread.start()
             for thread in threads:

@@ -85,6 +85,7 @@ class Loader:
         self._partway = set()  # lanes of which a batch of the current epoch was given
         self._turns = {}  # what tells the last `for` of each lane from those before
         self._lock = threading.RLock()  # opening and closing
+        self._lane_locks = {}  # whoever takes a batch of a lane
         problems = _shardreel.check_options(text)
         if problems:
             raise OptionError("\n".join(problems), "invalid_option")
@@ -141,15 +142,16 @@ class Loader:
 
     def next(self, lane=0):
         """The lane's next batch; None at the end of an epoch, and ever again after the last (`epochs`). Waits
-        without holding the interpreter."""
+        without holding the interpreter. Threads may share a lane: each batch goes to one of them."""
         core = self.open()._core
         while True:
-            given = core.next(lane)
-            self._moved = True
-            if given is None:
-                self._partway.discard(lane)
-                return None
-            self._partway.add(lane)
+            with self._lane_locks.setdefault(lane, threading.RLock()):  # of one lane, one thread at a time
+                given = core.next(lane)
+                self._moved = True
+                if given is None:
+                    self._partway.discard(lane)
+                    return None
+                self._partway.add(lane)
             batch = Batch(given, self._kind, self._policy)
             if not self._policy.skips:
                 return batch
@@ -306,7 +308,7 @@ def _close_all():
 
 def _abandon_all():
     for loader in list(_loaders):
-        loader._lock = threading.RLock()  # whoever had it is not here
+        loader._lock, loader._lane_locks = threading.RLock(), {}  # whoever had them is not here
         if loader._core is not None:
             loader._core.abandon()
 

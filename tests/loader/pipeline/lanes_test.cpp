@@ -76,6 +76,31 @@ TEST(Lanes, EachGivesTheBatchesOfAProcessOfItsOwn) {
   }
 }
 
+TEST(Lanes, AnEpochIsSetForOneAlone) {
+  ScratchDir dir;
+  const auto shards = testing::make_numbered_shards(dir, 4, 12);
+  const LoaderOptions options = lane_options(shards.paths, 2, 256);
+  std::vector<Seen> undisturbed;
+  {
+    Loader loader = Loader::open(options);
+    undisturbed = take_epoch(loader, 1);
+  }
+  Loader loader = Loader::open(options);
+  auto first = loader.next(1);
+  ASSERT_TRUE(first);
+  const std::size_t taken = first->size();
+  first.reset();
+  for (const std::uint64_t epoch : {0, 3, 1}) {  // behind the only one of `epochs`, too
+    if (epoch > 0) loader.set_epoch(epoch, 0);
+    const auto seen = take_epoch(loader, 0);
+    ASSERT_FALSE(seen.empty());
+    for (const Seen& clip : seen) EXPECT_EQ(clip.id.epoch, epoch);
+  }
+  undisturbed.erase(undisturbed.begin(), undisturbed.begin() + static_cast<std::ptrdiff_t>(taken));
+  EXPECT_EQ(take_epoch(loader, 1), undisturbed);
+  EXPECT_THROW(loader.set_epoch(0, 2), ShardreelError);
+}
+
 // Stronger than any rate: whatever a lane's consumer does, the others come to the end.
 TEST(Lanes, OneThatStandsStillHoldsNobodyUp) {
   ScratchDir dir;
