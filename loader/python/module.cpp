@@ -256,9 +256,9 @@ class PyLoader {
   }
 
   std::unique_ptr<PyBatch> next(std::size_t lane) {
-    Loader& loader = get();
     try {
       for (bool there = false; !there;) {
+        Loader& loader = get();  // a signal's handler may have closed it
         {
           const py::gil_scoped_release unlocked;
           there = loader.wait(kInterruptPeriod, lane);
@@ -267,6 +267,7 @@ class PyLoader {
         if (!there && PyErr_CheckSignals() != 0) throw py::error_already_set();
       }
       std::optional<Batch> batch;
+      Loader& loader = get();
       {
         const py::gil_scoped_release unlocked;
         batch = loader.next(lane);

@@ -52,6 +52,30 @@ class ProcessTest(unittest.TestCase):
             "try:\n  loader.next()\nexcept shardreel.StoppedError as error:\n  print(error.code)\n"))
         self.assertEqual(out, "stopped\n")
 
+    def test_it_may_be_closed_while_a_thread_waits(self):
+        out, _ = self.finish(python(
+            "import threading\n"
+            "for _ in range(30):\n"
+            "  loader = shardreel.Loader('pipe:sleep 1000', **SMALL).open()\n"
+            "  def take():\n"
+            "    try:\n      loader.next()\n"
+            "    except shardreel.ShardreelError as error:\n      print(error.code)\n"
+            "  thread = threading.Thread(target=take)\n"
+            "  thread.start()\n"
+            "  loader.close()\n"
+            "  thread.join()\n"))
+        self.assertEqual(out, "stopped\n" * 30)
+
+    def test_the_handler_of_a_signal_may_close_it(self):
+        out, _ = self.finish(python(
+            "import signal\n"
+            "loader = shardreel.Loader('pipe:sleep 1000', **SMALL).open()\n"
+            "signal.signal(signal.SIGALRM, lambda *_: loader.close())\n"
+            "signal.setitimer(signal.ITIMER_REAL, 0.3)\n"
+            "try:\n  loader.next()\n"
+            "except shardreel.ShardreelError as error:\n  print(error.code)\n"))
+        self.assertEqual(out, "stopped\n")
+
     def test_python_threads_run_while_it_waits(self):
         out, _ = self.finish(python(
             "import threading\nloader = shardreel.Loader('pipe:sleep 1000', **SMALL).open()\n"

@@ -128,7 +128,12 @@ class Loader:
         with self._lock:
             was_open = self._core is not None and self._process == os.getpid() and not self._closed
             self._closed = True
-            if was_open:
+            if not was_open:
+                return
+            self._core.stop()
+            with contextlib.ExitStack() as taking:
+                for lock in list(self._lane_locks.values()):  # whoever waits for a batch has left first
+                    taking.enter_context(lock)
                 self._state = self._core.state()
                 self._core.close()
 
