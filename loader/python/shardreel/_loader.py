@@ -95,21 +95,26 @@ class Loader:
 
     def open(self):
         """Open the shards and begin to read ahead, if that has not been done; returns self."""
-        if self._closed:
-            raise ShardreelError("the loader is closed; make a new one", "stopped")
+        self._expect_open()  # at once, for those whom closing waits for
         if self._core is not None and self._process != os.getpid():
             raise ShardreelError(
                 "this loader was opened before a fork: its threads are the parent's. Open it in the "
                 "process that uses it (make the Loader there, or use DataLoader(num_workers=0))",
                 "stopped")
         with self._lock:  # of threads that ask at once, one opens
+            self._expect_open()
             if self._core is None:
                 core = _shardreel.Loader(_to_json(self._options), _forward_log, self._state)
                 if self._epoch is not None:
                     core.set_epoch(self._epoch)
                 self._max_skip_ratio = json.loads(core.options)["max_skip_ratio"]
-                self._core, self._process = core, os.getpid()
+                self._process = os.getpid()
+                self._core = core
         return self
+
+    def _expect_open(self):
+        if self._closed:
+            raise ShardreelError("the loader is closed; make a new one", "stopped")
 
     def stop(self):
         """Stop everything; whoever waits for a batch gets StoppedError. Safe from any thread."""
@@ -244,8 +249,7 @@ class Loader:
         """Go on behind the last batch of `state`, taken from a loader of the same options, shards, rank
         and world size: what comes is what would have come, byte for byte. OptionError says what
         differs."""
-        if self._closed:
-            raise ShardreelError("the loader is closed; make a new one", "stopped")
+        self._expect_open()
         text = json.dumps(state)
         if self._core is not None:
             core, self._core = self._core, None
