@@ -44,7 +44,9 @@ inline Outcome run(const LoaderOptions& options) {
   std::mutex mutex;
   Loader loader = Loader::open(options, [&](LogLevel level, std::string_view text) {
     const std::lock_guard lock(mutex);
-    if (level == LogLevel::kWarning) run.warnings.emplace_back(text);
+    // What an epoch lost is among the failures.
+    const bool loss = text.starts_with("epoch ");
+    if (level == LogLevel::kWarning && !loss) run.warnings.emplace_back(text);
   });
   try {
     for (std::uint64_t epoch = 0; epoch < options.batch.epochs; ++epoch) {
